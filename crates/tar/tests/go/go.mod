@@ -1,0 +1,3 @@
+module sociable.test/tardump
+
+go 1.21
