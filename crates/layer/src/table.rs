@@ -1,0 +1,127 @@
+//! From tar entries to the entries of a zTOC.
+
+use sociable_tar::{Reader, Sparse};
+use sociable_ztoc::{Entry, EntryKind, Time};
+
+use crate::{IndexError, Limits};
+
+/// Collects a layer's table of contents while its tar streams by.
+#[derive(Debug)]
+pub(crate) struct Table {
+    reader: Reader,
+    entries: Vec<Entry>,
+    limits: Limits,
+    allow_unreadable: bool,
+}
+
+impl Table {
+    pub(crate) fn new(limits: Limits, allow_unreadable: bool) -> Self {
+        let reader = Reader::new(sociable_tar::Limits::default());
+        Self {
+            reader,
+            entries: Vec::new(),
+            limits,
+            allow_unreadable,
+        }
+    }
+
+    /// Takes the next bytes of the tar; `compressed` is where the blob stands, for messages.
+    pub(crate) fn feed(&mut self, bytes: &[u8], compressed: u64) -> Result<(), IndexError> {
+        if bytes.is_empty() || self.reader.is_done() {
+            return Ok(());
+        }
+        let Self {
+            reader,
+            entries,
+            limits,
+            allow_unreadable,
+        } = self;
+        let mut refusal = None;
+        reader.feed(bytes, &mut |entry| {
+            if refusal.is_some() {
+                return;
+            }
+            if entries.len() >= limits.entries {
+                refusal = Some(IndexError::Limit {
+                    what: "tar entries",
+                    limit: limits.entries as u64,
+                    offset: compressed,
+                });
+                return;
+            }
+            match convert(entry, *allow_unreadable) {
+                Ok(entry) => entries.push(entry),
+                Err(error) => refusal = Some(error),
+            }
+        })?;
+        refusal.map_or(Ok(()), Err)
+    }
+
+    /// The entries, and the tar's size up to its end marker.
+    pub(crate) fn finish(mut self) -> Result<(Vec<Entry>, u64), IndexError> {
+        let size = self.reader.finish()?;
+        Ok((self.entries, size))
+    }
+}
+
+/// The zTOC entry of a tar entry.
+///
+/// # Errors
+/// [`IndexError::UnsupportedEntry`], and [`IndexError::Sparse`] unless that is allowed.
+pub(crate) fn convert(
+    entry: sociable_tar::Entry,
+    allow_unreadable: bool,
+) -> Result<Entry, IndexError> {
+    let kind = match entry.typeflag {
+        b'0' => EntryKind::File,
+        b'1' => EntryKind::Hardlink,
+        b'2' => EntryKind::Symlink,
+        b'3' => EntryKind::CharDevice,
+        b'4' => EntryKind::BlockDevice,
+        b'5' => EntryKind::Directory,
+        b'6' => EntryKind::Fifo,
+        typeflag => {
+            let (name, offset) = (entry.name, entry.header_offset);
+            return Err(IndexError::UnsupportedEntry {
+                typeflag,
+                name,
+                offset,
+            });
+        }
+    };
+    if entry.sparse.is_some_and(|sparse| sparse != Sparse::Gnu) && !allow_unreadable {
+        return Err(IndexError::Sparse {
+            name: entry.name,
+            offset: entry.header_offset,
+        });
+    }
+    // A type without data reports whatever its size field says.
+    let Ok(size) = u64::try_from(entry.size) else {
+        return Err(IndexError::NegativeSize {
+            name: entry.name,
+            offset: entry.header_offset,
+            size: entry.size,
+        });
+    };
+    let mtime = Time {
+        seconds: entry.mtime.secs,
+        nanos: entry.mtime.nanos,
+    };
+    Ok(Entry {
+        name: entry.name,
+        kind,
+        offset: entry.offset_after_header,
+        size,
+        linkname: entry.linkname,
+        mode: entry.mode,
+        // The format holds 32 bits; the reference cuts larger numbers off.
+        uid: entry.uid as u32,
+        gid: entry.gid as u32,
+        uname: entry.uname,
+        gname: entry.gname,
+        mtime: mtime.to_rfc3339().is_some().then_some(mtime),
+        devmajor: entry.devmajor,
+        devminor: entry.devminor,
+        pax_records: entry.pax,
+    })
+}
