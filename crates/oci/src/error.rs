@@ -1,0 +1,143 @@
+//! The error of sources and sinks.
+//!
+//! A message says what was done and where; the cause is in the [`source`](std::error::Error::source) chain and is not
+//! repeated, so print the whole chain. Narrow operations have narrow errors of their own in their modules.
+
+use std::io;
+
+use crate::digest::{Digest, VerifyError};
+use crate::document::DocumentError;
+use crate::limits::LimitError;
+
+/// `Result` with [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What goes wrong between an image and this program.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system said no.
+    #[error("cannot {action} {place}")]
+    Io {
+        /// A verb: `read`, `rename`, …
+        action: &'static str,
+        /// The path or stream.
+        place: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The bytes of a blob are not those its descriptor promises.
+    #[error("a blob in {place} is damaged")]
+    Verify {
+        /// The image.
+        place: String,
+        /// Expected and actual.
+        source: VerifyError,
+    },
+    /// A document cannot be understood.
+    #[error("{document} in {place} cannot be used")]
+    Document {
+        /// Which document: its digest, or `index.json`.
+        document: String,
+        /// The image.
+        place: String,
+        /// Why.
+        source: DocumentError,
+    },
+    /// A blob is referred to and is not there.
+    #[error("{place} has no blob {digest}")]
+    NoBlob {
+        /// The image.
+        place: String,
+        /// What was looked for.
+        digest: Digest,
+    },
+    /// A directory that is not an image, or not one this crate understands.
+    #[error("{place} is not an OCI image layout: {why}")]
+    NotALayout {
+        /// The path or stream.
+        place: String,
+        /// Why.
+        why: String,
+    },
+    /// A tar archive is damaged.
+    #[error("{place} is damaged at byte {offset}: {why}")]
+    Archive {
+        /// The path or stream.
+        place: String,
+        /// Where.
+        offset: u64,
+        /// Why.
+        why: String,
+    },
+    /// A range that reaches beyond the blob.
+    #[error("blob {digest} of {size} bytes in {place} has no bytes {offset} to {end}")]
+    OutOfRange {
+        /// The image.
+        place: String,
+        /// The blob.
+        digest: Digest,
+        /// Its size.
+        size: u64,
+        /// First byte asked for.
+        offset: u64,
+        /// One after the last byte asked for.
+        end: u64,
+    },
+    /// Larger than this crate accepts.
+    #[error("{place} is too large")]
+    Limit {
+        /// The image.
+        place: String,
+        /// Which limit.
+        source: LimitError,
+    },
+    /// An earlier write failed in a way that cannot be undone, or a caller forgot a writer.
+    #[error("{place} cannot be completed: {why}")]
+    Incomplete {
+        /// The destination.
+        place: String,
+        /// Why.
+        why: String,
+    },
+    /// The caller asked a writer that does not hash for a digest.
+    #[error(
+        "a blob for {place} was written without hashing: commit it with the digest that the caller computed"
+    )]
+    NotHashed {
+        /// The destination.
+        place: String,
+    },
+}
+
+impl Error {
+    /// For `map_err`: an I/O error with its context. A [`VerifyError`] inside becomes [`Error::Verify`].
+    pub fn io(action: &'static str, place: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let place = place.into();
+        move |source| {
+            let verify = source
+                .get_ref()
+                .and_then(|e| e.downcast_ref::<VerifyError>())
+                .cloned();
+            match verify {
+                Some(source) => Self::Verify { place, source },
+                None => Self::Io {
+                    action,
+                    place,
+                    source,
+                },
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}

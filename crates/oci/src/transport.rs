@@ -1,0 +1,290 @@
+//! Where an image is: `oci:DIR[:TAG]` and its relatives, with skopeo's names (containers-transports(5)).
+
+use std::fmt;
+use std::fs::File;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+use crate::oci_archive::{OciArchive, OciArchiveSink};
+use crate::oci_dir::{OciDir, OciDirSink};
+use crate::oci_stream::OciStreamSink;
+use crate::sink::Sink;
+use crate::source::Source;
+
+/// A parsed transport string.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Transport {
+    /// `oci:DIR[:TAG]`, a layout directory.
+    OciDir {
+        /// The directory.
+        path: PathBuf,
+        /// The tag.
+        tag: Option<String>,
+    },
+    /// `oci-archive:FILE[:TAG]`, a tar of a layout.
+    OciArchive {
+        /// The file.
+        path: PathBuf,
+        /// The tag.
+        tag: Option<String>,
+    },
+    /// `-`, a streamed oci-archive on standard input or output.
+    Stream,
+}
+
+/// What this version reads and writes, for messages.
+pub const SUPPORTED: &str =
+    "oci:DIR[:TAG], oci-archive:FILE[:TAG] and - (an oci-archive on standard input or output)";
+
+/// Transports that exist elsewhere: skopeo's, and containerd.
+const ELSEWHERE: &[&str] = &[
+    "docker",
+    "docker-archive",
+    "docker-daemon",
+    "containerd",
+    "dir",
+    "containers-storage",
+    "ostree",
+    "sif",
+    "tarball",
+    "atomic",
+];
+
+/// Why a text is no [`Transport`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseTransportError {
+    /// A known transport that is still to come.
+    #[error(
+        "{text:?}: the transport {name:?} is not supported yet by this version, which knows {SUPPORTED}"
+    )]
+    NotYet {
+        /// The text.
+        text: String,
+        /// The transport.
+        name: String,
+    },
+    /// Something in front of a colon that is no transport.
+    #[error("{text:?}: there is no transport {name:?}; this version knows {SUPPORTED}")]
+    Unknown {
+        /// The text.
+        text: String,
+        /// What stands in front of the colon.
+        name: String,
+    },
+    /// No transport at all.
+    #[error(
+        "{text:?} has no transport in front: did you mean oci:{text}? This version knows {SUPPORTED}"
+    )]
+    Missing {
+        /// The text.
+        text: String,
+    },
+    /// A transport and no path.
+    #[error("{text:?} has no path after the transport; this version knows {SUPPORTED}")]
+    NoPath {
+        /// The text.
+        text: String,
+    },
+    /// A tag with forbidden characters.
+    #[error(
+        "{text:?}: the tag {tag:?} is not allowed: letters and digits, separated by - . _ : @ + /, as the image-spec has it"
+    )]
+    BadTag {
+        /// The text.
+        text: String,
+        /// The tag.
+        tag: String,
+    },
+}
+
+impl FromStr for Transport {
+    type Err = ParseTransportError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let owned = || text.to_owned();
+        if text == "-" {
+            return Ok(Self::Stream);
+        }
+        let Some((name, rest)) = text.split_once(':') else {
+            return Err(ParseTransportError::Missing { text: owned() });
+        };
+        let directory = match name {
+            "oci" => true,
+            "oci-archive" => false,
+            _ if ELSEWHERE.contains(&name) => {
+                return Err(ParseTransportError::NotYet {
+                    text: owned(),
+                    name: name.to_owned(),
+                });
+            }
+            _ if name.is_empty() || name.contains(['/', '.']) => {
+                return Err(ParseTransportError::Missing { text: owned() });
+            }
+            _ => {
+                return Err(ParseTransportError::Unknown {
+                    text: owned(),
+                    name: name.to_owned(),
+                });
+            }
+        };
+        // As containers/image does it: the path ends at the first colon, the rest is the tag, which may hold more.
+        let (path, tag) = match rest.split_once(':') {
+            Some((path, tag)) if !tag.is_empty() => (path, Some(tag)),
+            Some((path, _)) => (path, None),
+            None => (rest, None),
+        };
+        if path.is_empty() {
+            return Err(ParseTransportError::NoPath { text: owned() });
+        }
+        if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
+            return Err(ParseTransportError::BadTag {
+                text: owned(),
+                tag: tag.to_owned(),
+            });
+        }
+        let (path, tag) = (PathBuf::from(path), tag.map(str::to_owned));
+        Ok(if directory {
+            Self::OciDir { path, tag }
+        } else {
+            Self::OciArchive { path, tag }
+        })
+    }
+}
+
+/// The grammar of `org.opencontainers.image.ref.name` (image-spec, `annotations.md`).
+fn is_tag(tag: &str) -> bool {
+    tag.split('/').all(|component| {
+        let bytes = component.as_bytes();
+        let mut separators = 0;
+        let legal = bytes.iter().enumerate().all(|(i, b)| {
+            if b.is_ascii_alphanumeric() {
+                separators = 0;
+                return true;
+            }
+            separators += 1;
+            // "--" is one separator.
+            b"-._:@+".contains(b)
+                && (separators == 1 || (separators == 2 && *b == b'-' && bytes[i - 1] == b'-'))
+        });
+        legal && separators == 0 && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
+    })
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, path, tag) = match self {
+            Self::Stream => return f.write_str("-"),
+            Self::OciDir { path, tag } => ("oci", path, tag),
+            Self::OciArchive { path, tag } => ("oci-archive", path, tag),
+        };
+        write!(f, "{name}:{}", path.display())?;
+        tag.as_ref().map_or(Ok(()), |tag| write!(f, ":{tag}"))
+    }
+}
+
+impl Transport {
+    /// The tag.
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        match self {
+            Self::OciDir { tag, .. } | Self::OciArchive { tag, .. } => tag.as_deref(),
+            Self::Stream => None,
+        }
+    }
+
+    /// The path, if there is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::OciDir { path, .. } | Self::OciArchive { path, .. } => Some(path),
+            Self::Stream => None,
+        }
+    }
+
+    /// Opens the image for reading; `None` for [`Transport::Stream`], which has no random access and is read with
+    /// [`crate::oci_stream::StreamReader`].
+    ///
+    /// # Errors
+    /// When there is no such image.
+    pub fn open(&self) -> Result<Option<Box<dyn Source>>> {
+        Ok(match self {
+            Self::OciDir { path, .. } => Some(Box::new(OciDir::open(path)?)),
+            Self::OciArchive { path, .. } => Some(Box::new(OciArchive::open(path)?)),
+            Self::Stream => None,
+        })
+    }
+
+    /// Opens the destination for writing; the stream is standard output.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn create(&self) -> Result<Box<dyn Sink>, Error> {
+        Ok(match self {
+            Self::OciDir { path, .. } => Box::new(OciDirSink::create(path)?),
+            Self::OciArchive { path, .. } => Box::new(OciArchiveSink::create(path)?),
+            Self::Stream => {
+                const NAME: &str = "standard output";
+                // Past the standard library's line buffering, which is for text.
+                let stdout = std::io::stdout()
+                    .as_fd()
+                    .try_clone_to_owned()
+                    .map_err(Error::io("open", NAME))?;
+                Box::new(OciStreamSink::new(File::from(stdout), NAME)?)
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parsed_and_printed() {
+        for (text, path, tag) in [
+            ("oci:dir", "dir", None),
+            ("oci:a/b:v1", "a/b", Some("v1")),
+            ("oci:a:example.com/x:v1", "a", Some("example.com/x:v1")),
+            ("oci-archive:/x/y.tar", "/x/y.tar", None),
+            ("oci-archive:y.tar:a--b", "y.tar", Some("a--b")),
+        ] {
+            let parsed: Transport = text.parse().unwrap();
+            assert_eq!(parsed.path(), Some(Path::new(path)));
+            assert_eq!(parsed.tag(), tag);
+            assert_eq!(parsed.to_string(), text);
+        }
+        assert_eq!("-".parse(), Ok(Transport::Stream));
+        assert_eq!("oci:dir:".parse::<Transport>().unwrap().tag(), None);
+    }
+
+    #[test]
+    fn refused_with_a_way_out() {
+        for (text, words) in [
+            (
+                "docker://alpine",
+                "not supported yet by this version, which knows oci:DIR",
+            ),
+            ("containerd:x", "not supported yet"),
+            ("dir:x", "not supported yet"),
+            ("alpine:latest", "there is no transport \"alpine\""),
+            ("some/path", "did you mean oci:some/path?"),
+            ("./x:y", "did you mean oci:./x:y?"),
+            ("path", "did you mean oci:path?"),
+            ("", "no transport"),
+            ("oci:", "no path"),
+            ("oci::v1", "no path"),
+            ("oci:x:-", "tag"),
+            ("oci:x:a---b", "tag"),
+            ("oci:x:a..b", "tag"),
+            ("oci:x:a/", "tag"),
+            ("oci:x:a b", "tag"),
+        ] {
+            let error = text.parse::<Transport>().unwrap_err().to_string();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+}
