@@ -1,0 +1,2 @@
+//! `sociable`.
+fn main() {}
