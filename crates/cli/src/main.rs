@@ -1,2 +1,44 @@
-//! `sociable`.
-fn main() {}
+//! `sociable`: arguments in, reports out. What is done is done in the libraries.
+//!
+//! | to change | look in |
+//! |---|---|
+//! | an option, its name or its help | [`args`] and the command's own module |
+//! | what a command prints | `commands/` |
+//! | bars and lines while it works | [`progress`] |
+//! | how an error reads, its hint, its exit code | [`error`] |
+
+mod args;
+mod commands;
+mod error;
+mod progress;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Cli, Command};
+use crate::progress::Shown;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let shown = Shown::start(&cli.output);
+    let result = match cli.command {
+        Command::Convert(command) => commands::make::run_convert(&command, &shown),
+        Command::Create(command) => commands::make::run_create(&command, &shown),
+        //PACK         Command::Pack(command) => commands::pack::run(&command, &shown),
+        Command::Inspect(command) => commands::inspect::run(&command, &shown),
+        Command::Verify(command) => commands::verify::run(&command, &shown),
+        Command::Ls(command) => commands::ls::run(&command, &shown),
+        Command::Cat(command) => commands::cat::run(&command, &shown),
+        Command::Ztoc(command) => commands::ztoc::run(&command, &shown),
+        Command::Cache(command) => commands::cache::run(&command, &shown),
+        Command::Completions(command) => commands::docs::completions(&command),
+        Command::Man(command) => commands::docs::man(&command),
+    };
+    shown.finish();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}

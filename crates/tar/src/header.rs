@@ -88,6 +88,8 @@
 //!
 //! With another major or minor version the records mean nothing, and the file is an ordinary one.
 
+use crate::numeric::parse_octal;
+
 /// Size of a block.
 pub const BLOCK: usize = 512;
 
@@ -278,6 +280,13 @@ pub fn checksums(block: &Block) -> (i64, i64) {
         signed += i64::from(byte.cast_signed());
     }
     (unsigned, signed)
+}
+
+/// Whether a block's checksum is the sum of its bytes, which tells a header from anything else.
+#[must_use]
+pub fn is_header(block: &Block) -> bool {
+    let (unsigned, signed) = checksums(block);
+    parse_octal(CHKSUM.of(block)).is_some_and(|sum| sum == unsigned || sum == signed)
 }
 
 /// How many bytes fill `size` up to whole blocks.

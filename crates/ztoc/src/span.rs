@@ -14,15 +14,12 @@ pub struct Window(Box<[u8; WINDOW_SIZE]>);
 impl Window {
     /// A window that ends with the last [`WINDOW_SIZE`] bytes of `output`, zero-filled in front.
     #[must_use]
+    #[allow(clippy::missing_panics_doc, reason = "the vector has the array's size")]
     pub fn ending_with(output: &[u8]) -> Self {
         let output = &output[output.len().saturating_sub(WINDOW_SIZE)..];
-        let mut window = vec![0; WINDOW_SIZE - output.len()];
-        window.extend_from_slice(output);
-        Self(
-            window
-                .try_into()
-                .unwrap_or_else(|_| Box::new([0; WINDOW_SIZE])),
-        )
+        let mut window = vec![0; WINDOW_SIZE];
+        window[WINDOW_SIZE - output.len()..].copy_from_slice(output);
+        Self(window.try_into().expect("it has the window's size"))
     }
 
     /// The window's bytes, oldest first.

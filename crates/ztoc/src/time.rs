@@ -62,13 +62,9 @@ impl Time {
             if length == 0 {
                 return None;
             }
-            for place in 0..9 {
-                let digit = if place < length {
-                    u32::from(fraction[place] - b'0')
-                } else {
-                    0
-                };
-                nanos = nanos * 10 + digit;
+            let digits = fraction[..length].iter().map(|digit| digit - b'0');
+            for digit in digits.chain(std::iter::repeat(0)).take(9) {
+                nanos = nanos * 10 + u32::from(digit);
             }
             rest = &fraction[length..];
         }

@@ -3,6 +3,11 @@
 //! A buffer grows from its end to its beginning, so every position is counted from the end. Bytes
 //! are collected in reverse and turned round once.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "positions are at most MAX_SIZE, checked where they are made, and tables have at most 14 fields"
+)]
+
 use crate::format::MAX_SIZE;
 
 /// A position counted from the buffer's end: the number of bytes from there to the end.

@@ -1,0 +1,263 @@
+//! The command line: what there is, and what several commands share.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sociable_oci::{Platform, Transport};
+use sociable_soci::cache::{self, Cache};
+use sociable_soci::{IndexSettings, Platforms, names};
+
+use crate::commands;
+use crate::error::CliError;
+use crate::progress::Shown;
+use crate::text::parse_size;
+
+/// Makes container images that start before they are downloaded.
+///
+/// A SOCI index records where in a gzip layer each file can be decompressed from, so that a node can run a container
+/// while its image is still in the registry. sociable makes image and index in one pass, without a daemon.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sociable",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "\
+Images are named as skopeo names them:
+  oci:DIR[:TAG]            an OCI image layout in a directory
+  oci-archive:FILE[:TAG]   an OCI image layout in a tar file
+  -                        an oci-archive on standard input or output
+
+Exit codes: 0 done; 1 failed, or `verify` found a claim that does not hold; 2 wrong usage; 130 interrupted.
+
+Examples:
+  sociable pack ./rootfs oci:app --entrypoint /bin/app
+  sociable convert oci:app oci:app-soci
+  docker buildx build -o type=oci,dest=- . | sociable convert - oci:app
+  sociable cat oci:app-soci /etc/os-release"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Convert(commands::make::Convert),
+    Create(commands::make::Create),
+    //PACK     Pack(commands::pack::Pack),
+    Inspect(commands::inspect::Inspect),
+    Verify(commands::verify::Verify),
+    Ls(commands::ls::Ls),
+    Cat(commands::cat::Cat),
+    Ztoc(commands::ztoc::Ztoc),
+    Cache(commands::cache::CacheCommand),
+    Completions(commands::docs::Completions),
+    Man(commands::docs::Man),
+}
+
+/// What is shown while a command works.
+#[derive(Debug, Args)]
+pub(crate) struct Output {
+    /// Say nothing but errors and the result
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say more: what each thing cost
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    /// How to show progress, on standard error
+    #[arg(long, global = true, value_name = "HOW", default_value = "auto")]
+    pub(crate) progress: Style,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Style {
+    /// Bars on a terminal, lines elsewhere
+    Auto,
+    /// Bars
+    Bar,
+    /// A line for each layer that is done
+    Plain,
+    /// Nothing
+    None,
+}
+
+/// An image that is read.
+pub(crate) const IMAGE_HELP: &str =
+    "The image: oci:DIR[:TAG], oci-archive:FILE[:TAG], or - for standard input";
+
+/// Which platforms of an image are meant.
+#[derive(Debug, Args)]
+pub(crate) struct PlatformArgs {
+    /// A platform, such as linux/arm64 (repeat for more); without one, the image's only one, or this machine's
+    #[arg(
+        short,
+        long = "platform",
+        value_name = "OS/ARCH",
+        conflicts_with = "all_platforms"
+    )]
+    platforms: Vec<Platform>,
+    /// Every platform that the image has
+    #[arg(long)]
+    all_platforms: bool,
+}
+
+impl PlatformArgs {
+    pub(crate) fn platforms(&self) -> Platforms {
+        match (self.all_platforms, &self.platforms[..]) {
+            (true, _) => Platforms::All,
+            (false, []) => Platforms::Default,
+            (false, these) => Platforms::These(these.to_vec()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Optimization {
+    /// Mark layers without extended attributes, so that the snapshotter need not look for them
+    Xattr,
+}
+
+/// What a zTOC depends on.
+#[derive(Debug, Args)]
+pub(crate) struct ZtocArgs {
+    /// Smallest span, in uncompressed bytes (4194304, 4MiB)
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value_t = names::DEFAULT_SPAN_SIZE)]
+    span_size: u64,
+    /// Who builds the index: written into zTOCs and index, and so part of their digests
+    #[arg(long, value_name = "TEXT", default_value = names::DEFAULT_BUILD_TOOL)]
+    build_tool_identifier: String,
+    /// Write an index even of a layer that soci-snapshotter cannot read through one (PAX sparse files)
+    #[arg(long)]
+    allow_unreadable: bool,
+}
+
+/// How the layers of an image are indexed.
+#[derive(Debug, Args)]
+pub(crate) struct IndexArgs {
+    #[command(flatten)]
+    pub(crate) ztoc: ZtocArgs,
+    /// An optional part of the index (repeat for more)
+    #[arg(long = "optimizations", value_name = "NAME", value_delimiter = ',')]
+    optimizations: Vec<Optimization>,
+    /// A file that the snapshotter shall fetch first (repeat for more)
+    #[arg(long = "prefetch-file", value_name = "PATH")]
+    prefetch_files: Vec<String>,
+    /// A file with a JSON list of files that the snapshotter shall fetch first
+    #[arg(long, value_name = "FILE")]
+    prefetch_files_json: Option<PathBuf>,
+}
+
+/// Speed and reuse.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Index layers again that the cache knows
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Keep nothing for later runs, and use nothing of earlier ones
+    #[arg(long)]
+    no_cache: bool,
+    #[command(flatten)]
+    cache: CacheArgs,
+    /// Threads: layers indexed at once, or pieces compressed at once [default: all processors]
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    pub(crate) jobs: usize,
+}
+
+/// Where zTOCs are kept from run to run.
+#[derive(Debug, Args)]
+pub(crate) struct CacheArgs {
+    /// Where zTOCs are kept from run to run [default: sociable in the user's cache directory]
+    #[arg(long, value_name = "DIR", env = "SOCIABLE_CACHE_DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// How much is kept there; what was not used for longest goes first
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "2GiB")]
+    pub(crate) cache_limit: u64,
+}
+
+impl ZtocArgs {
+    pub(crate) fn settings(&self) -> IndexSettings {
+        IndexSettings {
+            span_size: self.span_size,
+            build_tool_identifier: self.build_tool_identifier.clone(),
+            allow_unreadable: self.allow_unreadable,
+            ..IndexSettings::default()
+        }
+    }
+}
+
+impl IndexArgs {
+    /// # Errors
+    /// When the file with paths cannot be read.
+    pub(crate) fn settings(
+        &self,
+        min_layer_size: u64,
+        run: &RunArgs,
+    ) -> Result<IndexSettings, CliError> {
+        let mut prefetch = self.prefetch_files.clone();
+        if let Some(file) = &self.prefetch_files_json {
+            let bytes = std::fs::read(file).map_err(CliError::io("read", file.display()))?;
+            let listed: Vec<String> = serde_json::from_slice(&bytes).map_err(|e| {
+                CliError::failed(format!(
+                    "{} is not a JSON list of paths: {e}",
+                    file.display()
+                ))
+            })?;
+            prefetch.extend(listed);
+        }
+        // As the reference: white space around a path, and empty paths, do not count.
+        let prefetch = prefetch
+            .iter()
+            .map(|path| path.trim().to_owned())
+            .filter(|path| !path.is_empty())
+            .collect();
+        Ok(IndexSettings {
+            min_layer_size,
+            xattr_optimization: self.optimizations.contains(&Optimization::Xattr),
+            prefetch,
+            force: run.force,
+            ..self.ztoc.settings()
+        })
+    }
+}
+
+impl RunArgs {
+    /// The cache, unless it is unwanted; that it cannot be used is said and no error.
+    pub(crate) fn cache(&self, shown: &Shown) -> Option<Cache> {
+        if self.no_cache {
+            return None;
+        }
+        let opened = self.cache.open();
+        opened
+            .inspect_err(|error| shown.note(&format!("going on without a cache: {error}")))
+            .ok()
+    }
+}
+
+impl CacheArgs {
+    pub(crate) fn open(&self) -> Result<Cache, CliError> {
+        let dir = self
+            .cache_dir
+            .clone()
+            .or_else(cache::default_dir)
+            .ok_or_else(|| {
+                CliError::failed(
+                    "there is no home directory for a cache; name one with --cache-dir",
+                )
+            })?;
+        Ok(Cache::open(dir, self.cache_limit)?)
+    }
+}
+
+/// A transport that a command reads from.
+pub(crate) fn is_stream(transport: &Transport) -> bool {
+    matches!(transport, Transport::Stream)
+}

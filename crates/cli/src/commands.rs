@@ -1,0 +1,12 @@
+//! One file a command: its arguments, and what it prints.
+
+pub(crate) mod cache;
+pub(crate) mod cat;
+pub(crate) mod docs;
+pub(crate) mod inspect;
+pub(crate) mod ls;
+pub(crate) mod make;
+pub(crate) mod opened;
+mod report;
+pub(crate) mod verify;
+pub(crate) mod ztoc;

@@ -1,0 +1,100 @@
+//! `sociable convert` and `sociable create`: an image in, an image with an index out.
+
+use clap::Args;
+use sociable_oci::Transport;
+use sociable_soci::convert::{Options, convert};
+use sociable_soci::create::create;
+use sociable_soci::{Image, Version, names, stream};
+
+use crate::args::{IMAGE_HELP, IndexArgs, PlatformArgs, RunArgs};
+use crate::commands::{opened, report};
+use crate::error::CliError;
+use crate::progress::Shown;
+use crate::text::parse_size;
+
+/// Turns an image into a SOCI-enabled image (SOCI index v2)
+///
+/// Every layer is read once: indexed, and copied, as it passes. The result is an image index that lists the image and its
+/// SOCI index, byte for byte what `soci convert --standalone` makes.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sociable convert oci:app oci:app-soci
+  sociable convert oci-archive:app.tar:1.2 oci-archive:app-soci.tar:1.2 --all-platforms
+  docker buildx build -o type=oci,dest=- . | sociable convert - oci:app
+  sociable convert oci:app oci:app --prefetch-file /app/main.py --json")]
+pub(crate) struct Convert {
+    #[command(flatten)]
+    make: Make,
+}
+
+/// Makes a SOCI index v1 beside an image that stays as it is
+///
+/// The index points at the image, and a registry finds it among the image's referrers; an image layout lists it in its
+/// index.json. Newer snapshotters prefer v2, which `sociable convert` makes.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sociable create oci:app oci:app
+  sociable create oci-archive:app.tar oci:app-with-index --platform linux/arm64")]
+pub(crate) struct Create {
+    #[command(flatten)]
+    make: Make,
+}
+
+#[derive(Debug, Args)]
+struct Make {
+    #[arg(value_name = "SRC", help = IMAGE_HELP)]
+    source: Transport,
+    /// Where the result goes, in the same forms; the same place as SRC is fine
+    #[arg(value_name = "DEST")]
+    destination: Transport,
+    #[command(flatten)]
+    index: IndexArgs,
+    /// Leave layers out that have fewer compressed bytes
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value_t = names::DEFAULT_MIN_LAYER_SIZE)]
+    min_layer_size: u64,
+    #[command(flatten)]
+    platforms: PlatformArgs,
+    #[command(flatten)]
+    run: RunArgs,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run_convert(args: &Convert, shown: &Shown) -> Result<(), CliError> {
+    run(&args.make, Version::V2, shown)
+}
+
+pub(crate) fn run_create(args: &Create, shown: &Shown) -> Result<(), CliError> {
+    run(&args.make, Version::V1, shown)
+}
+
+fn run(args: &Make, version: Version, shown: &Shown) -> Result<(), CliError> {
+    let settings = args.index.settings(args.min_layer_size, &args.run)?;
+    let cache = args.run.cache(shown);
+    let platforms = args.platforms.platforms();
+    let options = Options {
+        settings: &settings,
+        platforms: &platforms,
+        cache: cache.as_ref(),
+        tag: args.destination.tag(),
+    };
+    let run = shown.run(args.run.jobs);
+    // That a source is not there is said before anything is made at the destination.
+    let report = if let Some(source) = args.source.open()? {
+        let image = Image::open(&*source, args.source.tag())?;
+        let sink = args.destination.create()?;
+        match version {
+            Version::V1 => create(&*source, &image, sink, &options, run)?,
+            Version::V2 => convert(&*source, &image, sink, &options, run)?,
+        }
+    } else {
+        let input = opened::stdin()?;
+        let sink = args.destination.create()?;
+        stream::make(version, input, opened::STDIN, sink, &options, run)?
+    };
+    shown.finish();
+    report::print(&report, &args.destination, args.json)
+}

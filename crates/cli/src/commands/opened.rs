@@ -1,0 +1,75 @@
+//! Images that are only read: a stream is unpacked into a temporary layout first.
+
+use std::fs::File;
+use std::io::{BufReader, IsTerminal as _, Read};
+use std::os::fd::AsFd as _;
+
+use sociable_oci::oci_dir::{OciDir, OciDirSink};
+use sociable_oci::{IndexUpdate, Source, StreamReader, Transport};
+use sociable_soci::Image;
+use tempfile::TempDir;
+
+use crate::error::CliError;
+
+/// What standard input is called in messages.
+pub(crate) const STDIN: &str = "standard input";
+
+/// A source, and the image in it that is meant.
+pub(crate) struct Opened {
+    pub(crate) source: Box<dyn Source>,
+    pub(crate) image: Image,
+    _unpacked: Option<TempDir>,
+}
+
+impl Opened {
+    pub(crate) fn new(transport: &Transport) -> Result<Self, CliError> {
+        let (source, unpacked) = if let Some(source) = transport.open()? {
+            (source, None)
+        } else {
+            let (source, dir) = unpack()?;
+            (source, Some(dir))
+        };
+        let image = Image::open(&*source, transport.tag())?;
+        Ok(Self {
+            source,
+            image,
+            _unpacked: unpacked,
+        })
+    }
+}
+
+fn unpack() -> Result<(Box<dyn Source>, TempDir), CliError> {
+    let dir = tempfile::Builder::new()
+        .prefix("sociable-")
+        .tempdir()
+        .map_err(CliError::io("create", "a temporary directory"))?;
+    let sink = OciDirSink::create(dir.path())?;
+    let index = StreamReader::new(stdin()?, STDIN).unpack_into(&sink)?;
+    // The stream's own index.json, whatever it lists.
+    let mut entries = index.manifests.into_iter();
+    if let Some(first) = entries.next() {
+        let tag = first.tag().map(str::to_owned);
+        let mut update = IndexUpdate::new(first).tagged(tag);
+        for entry in entries {
+            update = update.also(entry);
+        }
+        sociable_oci::Sink::finish(Box::new(sink), &update)?;
+    }
+    Ok((Box::new(OciDir::open(dir.path())?), dir))
+}
+
+/// Standard input, for an archive or a layer.
+pub(crate) fn stdin() -> Result<impl Read + Send, CliError> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        return Err(CliError::failed(
+            "standard input is a terminal, and - reads an archive from it",
+        )
+        .hint("pipe one into sociable: docker buildx build -o type=oci,dest=- . | sociable …"));
+    }
+    let fd = stdin
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(CliError::io("open", STDIN))?;
+    Ok(BufReader::with_capacity(1 << 18, File::from(fd)))
+}

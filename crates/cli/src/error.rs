@@ -1,0 +1,161 @@
+//! How an error reads: `error: what, where, why`, then `hint: what to do`.
+
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use sociable_layer::IndexError;
+use sociable_soci::cache::CacheError;
+use sociable_soci::layers::SkipReason;
+use sociable_soci::{Error, chain};
+
+use crate::text;
+
+/// Exit code when something failed.
+const FAILED: u8 = 1;
+/// Exit code when the user interrupted: as shells count SIGINT.
+const INTERRUPTED: u8 = 130;
+
+/// An error that ends a command.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    message: String,
+    hint: Option<String>,
+    code: u8,
+    silent: bool,
+}
+
+impl CliError {
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hint: None,
+            code: FAILED,
+            silent: false,
+        }
+    }
+
+    /// The command has said all there is to say.
+    pub(crate) fn said() -> Self {
+        Self {
+            silent: true,
+            ..Self::failed("")
+        }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// For `map_err`: an I/O error with its context.
+    pub(crate) fn io(action: &'static str, place: impl Display) -> impl FnOnce(io::Error) -> Self {
+        let place = place.to_string();
+        move |error| Self::failed(format!("cannot {action} {place}: {error}"))
+    }
+
+    /// For what goes to standard output: a reader that went away is no failure.
+    pub(crate) fn stdout(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self {
+                code: 0,
+                ..Self::said()
+            };
+        }
+        Self::io("write to", "standard output")(error)
+    }
+
+    /// Prints it: the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        if !self.silent {
+            let mut stderr = io::stderr().lock();
+            // Nobody is left to be told that nobody can be told.
+            let _ = writeln!(stderr, "error: {}", text::printable(&self.message));
+            if let Some(hint) = &self.hint {
+                let _ = writeln!(stderr, "hint: {hint}");
+            }
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+impl Display for CliError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<Error> for CliError {
+    fn from(error: Error) -> Self {
+        let hint = hint(&error);
+        let code = match error {
+            Error::Cancelled => INTERRUPTED,
+            _ => FAILED,
+        };
+        Self {
+            message: chain(&error),
+            hint: hint.map(str::to_owned),
+            code,
+            silent: false,
+        }
+    }
+}
+
+impl From<sociable_oci::Error> for CliError {
+    fn from(error: sociable_oci::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<CacheError> for CliError {
+    fn from(error: CacheError) -> Self {
+        Self::failed(chain(&error))
+    }
+}
+
+fn hint(error: &Error) -> Option<&'static str> {
+    Some(match error {
+        Error::NothingIndexed(reasons)
+            if reasons
+                .iter()
+                .any(|r| matches!(r, SkipReason::TooSmall { .. })) =>
+        {
+            "small layers are quicker to fetch whole; --min-layer-size 0 indexes them all the same"
+        }
+        Error::NothingIndexed(_) => {
+            "build the image with gzip layers (buildx: -o type=oci,compression=gzip)"
+        }
+        Error::Layer { source, .. } => index_hint(source)?,
+        Error::NoPlatform { .. } => "name one of these with --platform, or take --all-platforms",
+        Error::NoIndex { .. } => "make one with `sociable convert`",
+        Error::Encode { .. } => "a larger --span-size makes a smaller zTOC",
+        Error::Unseen { .. } => "only gzip layers and plain tars can be indexed",
+        Error::Oci(oci) => oci_hint(oci)?,
+        _ => return None,
+    })
+}
+
+/// What to do about a layer that cannot be indexed.
+pub(crate) fn index_hint(error: &IndexError) -> Option<&'static str> {
+    Some(match error {
+        IndexError::Sparse { .. } | IndexError::Unreadable(_) => {
+            "--allow-unreadable writes the index that the SOCI tools would write"
+        }
+        IndexError::UnsupportedEntry { .. } => {
+            "soci-snapshotter refuses such layers too; pack the layer without this entry"
+        }
+        IndexError::TrailingGarbage { .. } | IndexError::Truncated { .. } => {
+            "fetch or build the layer again"
+        }
+        _ => return None,
+    })
+}
+
+fn oci_hint(error: &sociable_oci::Error) -> Option<&'static str> {
+    Some(match error {
+        sociable_oci::Error::Verify { .. } | sociable_oci::Error::NoBlob { .. } => {
+            "the source is damaged or incomplete; fetch it again"
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,196 @@
+//! What is shown while a command works: bars on a terminal, lines elsewhere, on standard error.
+
+use std::collections::HashMap;
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use sociable_oci::{Descriptor, Digest};
+use sociable_soci::layers::LayerOutcome;
+use sociable_soci::progress::Work;
+use sociable_soci::{Cancel, Event, Progress, Run};
+
+use crate::args::{Output, Style};
+use crate::text;
+
+static CANCEL: Cancel = Cancel::new();
+
+/// What a command shows.
+pub(crate) struct Shown {
+    quiet: bool,
+    pub(crate) verbose: bool,
+    bars: Option<Bars>,
+    lines: bool,
+}
+
+struct Bars {
+    all: MultiProgress,
+    total: ProgressBar,
+    layers: Mutex<HashMap<Digest, ProgressBar>>,
+}
+
+impl Shown {
+    pub(crate) fn start(output: &Output) -> Self {
+        let style = match output.progress {
+            _ if output.quiet => Style::None,
+            Style::Auto if std::io::stderr().is_terminal() => Style::Bar,
+            Style::Auto => Style::Plain,
+            style => style,
+        };
+        // The first signal asks the work to stop and tidy up; the second does not ask.
+        let handler = ctrlc::set_handler(|| {
+            if CANCEL.is_cancelled() {
+                std::process::exit(130);
+            }
+            CANCEL.cancel();
+        });
+        let this = Self {
+            quiet: output.quiet,
+            verbose: output.verbose,
+            bars: (style == Style::Bar).then(Bars::new),
+            lines: style == Style::Plain,
+        };
+        if let Err(error) = handler {
+            this.note(&format!("signals cannot be handled: {error}"));
+        }
+        this
+    }
+
+    /// What a run of the library needs.
+    pub(crate) fn run(&self, jobs: usize) -> Run<'_> {
+        Run {
+            progress: self,
+            cancel: &CANCEL,
+            jobs,
+        }
+    }
+
+    /// Says something on standard error, unless it should be quiet.
+    pub(crate) fn note(&self, note: &str) {
+        if !self.quiet {
+            self.line(&format!("note: {}", text::printable(note)));
+        }
+    }
+
+    /// Prints a line on standard error, past the bars.
+    pub(crate) fn line(&self, line: &str) {
+        let print = || {
+            // A closed standard error is no reason to fail.
+            let _ = writeln!(std::io::stderr().lock(), "{line}");
+        };
+        match &self.bars {
+            Some(bars) => bars.all.suspend(print),
+            None => print(),
+        }
+    }
+
+    /// Takes the bars away.
+    pub(crate) fn finish(&self) {
+        if let Some(bars) = &self.bars {
+            // Only tidying: a terminal that is gone needs none.
+            let _ = bars.all.clear();
+        }
+    }
+}
+
+impl Bars {
+    fn new() -> Self {
+        let all = MultiProgress::new();
+        let total = all.add(ProgressBar::new(0));
+        total.set_style(style(
+            "{spinner} [{elapsed}] {wide_bar:.cyan/blue} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}",
+        ));
+        total.enable_steady_tick(Duration::from_millis(100));
+        Self {
+            all,
+            total,
+            layers: Mutex::default(),
+        }
+    }
+
+    fn layer(&self, layer: &Digest) -> Option<ProgressBar> {
+        self.lock().get(layer).cloned()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, ProgressBar>> {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Templates are constants: one that does not parse shows bars as indicatif likes them.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// The first digits of a digest: enough to tell layers apart.
+pub(crate) fn short(digest: &Digest) -> String {
+    digest.hex().chars().take(12).collect()
+}
+
+fn verb(work: Work) -> &'static str {
+    match work {
+        Work::Index => "indexing",
+        Work::Copy => "copying",
+        Work::Verify => "verifying",
+    }
+}
+
+fn done(layer: &Descriptor, outcome: &LayerOutcome) -> String {
+    let head = format!("layer {} {}", short(&layer.digest), text::size(layer.size));
+    match outcome {
+        LayerOutcome::Indexed(indexed) => format!(
+            "{head}: {}, zTOC {}{}",
+            text::count(indexed.spans, "span"),
+            text::size(indexed.ztoc_size),
+            if indexed.cached { " (cached)" } else { "" }
+        ),
+        LayerOutcome::Skipped(reason) => format!("{head}: not indexed: {reason}"),
+        LayerOutcome::Copied => format!("{head}: copied"),
+    }
+}
+
+impl Progress for Shown {
+    fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::Note(note) => self.note(note),
+            Event::Done { layer, outcome } => {
+                if let Some(bars) = &self.bars
+                    && let Some(bar) = bars.lock().remove(&layer.digest)
+                {
+                    bar.finish_and_clear();
+                }
+                if self.lines || self.verbose {
+                    self.line(&done(layer, outcome));
+                }
+            }
+            event => {
+                if let Some(bars) = &self.bars {
+                    bars.event(event);
+                }
+            }
+        }
+    }
+}
+
+impl Bars {
+    fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::Plan { bytes, .. } => self.total.inc_length(*bytes),
+            Event::Start { layer, work } => {
+                let bar = self.all.add(ProgressBar::new(layer.size));
+                bar.set_style(style("  {msg} {bar:30} {bytes}/{total_bytes}"));
+                bar.set_message(format!("{} {}", verb(*work), short(&layer.digest)));
+                self.lock().insert(layer.digest, bar);
+            }
+            Event::Bytes { layer, bytes } => {
+                self.total.inc(*bytes);
+                if let Some(bar) = self.layer(layer) {
+                    bar.inc(*bytes);
+                }
+            }
+            Event::Input { bytes } => self.total.inc(*bytes),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! `convert`: an image becomes a SOCI-enabled image (SOCI index v2).
+//!
+//! For each platform asked for, its layers are indexed and a SOCI index is made; the image manifest gets an annotation
+//! with its digest, and an image index lists manifests and SOCI indexes. Documents come out as the reference's
+//! `convert --standalone` writes them, byte for byte, with one exception: a SOCI index of a platform that is *not*
+//! converted in this run stays as it is, while the reference rewrites it into something that is no SOCI index any more.
+//!
+//! Everything that the new image index leads to is written to the sink; the sink's `index.json` changes last.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use sociable_oci::{
+    Descriptor, Digest, Index, IndexUpdate, Manifest, Platform, Sink, Source, media_type,
+};
+
+use crate::cache::Cache;
+use crate::error::{Error, Result};
+use crate::image::{Image, Kind, PlatformImage, Platforms, manifest_of};
+use crate::layers::{self, Job, LayerOutcome, Plan, Prepared, SkipReason};
+use crate::names::{INDEX_DIGEST, INDEX_V2, LAYER_DIGEST, MANIFEST_DIGEST, PREFETCH};
+use crate::prefetch::Prefetch;
+use crate::progress::Run;
+use crate::settings::IndexSettings;
+use crate::soci_index::{CONFIG, SociIndex, Version};
+
+/// How an image gets its index.
+#[derive(Debug)]
+pub struct Options<'a> {
+    /// How layers are indexed.
+    pub settings: &'a IndexSettings,
+    /// For which platforms.
+    pub platforms: &'a Platforms,
+    /// Where zTOCs are kept from run to run.
+    pub cache: Option<&'a Cache>,
+    /// The tag of the new image in the sink.
+    pub tag: Option<&'a str>,
+}
+
+/// What became of an image.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The new image: the image index (v2), or the image as it was (v1).
+    pub image: Blob,
+    /// Its platforms with an index.
+    pub platforms: Vec<PlatformReport>,
+    /// Platforms that were asked for, and of which no layer was indexed.
+    pub without_index: Vec<Platform>,
+}
+
+/// A blob in a report.
+#[derive(Debug, Clone, Serialize)]
+pub struct Blob {
+    /// Its media type.
+    pub media_type: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+impl From<&Descriptor> for Blob {
+    fn from(descriptor: &Descriptor) -> Self {
+        Self {
+            media_type: descriptor.media_type.clone(),
+            digest: descriptor.digest,
+            size: descriptor.size,
+        }
+    }
+}
+
+/// One platform in a report.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlatformReport {
+    /// The platform.
+    pub platform: String,
+    /// The image manifest (v2: the new one).
+    pub manifest: Digest,
+    /// The SOCI index.
+    pub soci_index: Blob,
+    /// Its generation.
+    pub version: Version,
+    /// The layers, lowest first.
+    pub layers: Vec<LayerReport>,
+    /// Paths to prefetch that no indexed layer has.
+    pub prefetch_missing: Vec<String>,
+}
+
+/// One layer in a report.
+#[derive(Debug, Clone, Serialize)]
+pub struct LayerReport {
+    /// The layer.
+    #[serde(flatten)]
+    pub blob: Blob,
+    /// What became of it.
+    pub outcome: LayerOutcome,
+}
+
+/// Converts an image.
+///
+/// # Errors
+/// [`Error`]; the sink's `index.json` then is as it was.
+pub fn convert(
+    source: &dyn Source,
+    image: &Image,
+    sink: Box<dyn Sink>,
+    options: &Options<'_>,
+    run: Run<'_>,
+) -> Result<Report> {
+    convert_prepared(source, image, sink, options, None, run)
+}
+
+/// As [`convert`], with layers that were indexed beforehand.
+pub(crate) fn convert_prepared(
+    source: &dyn Source,
+    image: &Image,
+    sink: Box<dyn Sink>,
+    options: &Options<'_>,
+    prepared: Option<&dyn Prepared>,
+    run: Run<'_>,
+) -> Result<Report> {
+    let chosen = image.choose(source, options.platforms)?;
+    let mut entries = match &image.kind {
+        Kind::Single(target) => Index::new(vec![(**target).clone()]),
+        Kind::Multi(index, _) => index.clone(),
+    };
+    media_type::OCI_INDEX.clone_into(&mut entries.media_type);
+    let manifests = entries
+        .manifests
+        .iter()
+        .map(|entry| manifest_below(source, entry))
+        .collect::<Result<Vec<_>>>()?;
+
+    let job = Job {
+        source,
+        sink: &*sink,
+        settings: options.settings,
+        cache: options.cache,
+        prepared,
+        run,
+    };
+    let outcomes = layers::process(job, &plan_layers(job, &chosen, &manifests)?)?;
+
+    let mut built = Vec::new();
+    let mut without_index = Vec::new();
+    for image in &chosen {
+        match build_index(job, Version::V2, image, &outcomes)? {
+            Some(index) => built.push(index),
+            None => without_index.push(image.platform.clone()),
+        }
+    }
+    if built.is_empty() {
+        return Err(nothing_indexed(&outcomes));
+    }
+    let originals: Vec<Digest> = entries.manifests.iter().map(|e| e.digest).collect();
+    for ((entry, manifest), original) in entries.manifests.iter_mut().zip(manifests).zip(&originals)
+    {
+        let Some(manifest) = manifest else { continue };
+        annotate(job, entry, manifest, original, &mut built)?;
+    }
+    for index in &built {
+        list(&mut entries, index);
+    }
+    copy_soci_indexes(job, &entries, &built)?;
+
+    let bytes = entries.to_bytes();
+    job.sink.put(&bytes)?;
+    let image = Descriptor::of(media_type::OCI_INDEX, &bytes);
+    if run.cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    sink.finish(&IndexUpdate::new(image.clone()).tagged(options.tag))?;
+    Ok(Report {
+        image: Blob::from(&image),
+        platforms: built.into_iter().map(Built::report).collect(),
+        without_index,
+    })
+}
+
+/// The manifest that an entry of an image index leads to. `None` for what stays as it is: SOCI indexes, and documents of
+/// other kinds.
+fn manifest_below(source: &dyn Source, entry: &Descriptor) -> Result<Option<Manifest>> {
+    let document =
+        media_type::is_manifest(&entry.media_type) || media_type::is_index(&entry.media_type);
+    if !document || Version::of(&entry.artifact_type).is_some() {
+        return Ok(None);
+    }
+    manifest_of(source, entry).map(Some)
+}
+
+/// Every layer that has to be read or copied, once: those of the chosen images to be indexed, and all others.
+fn plan_layers(
+    job: Job<'_>,
+    chosen: &[PlatformImage],
+    manifests: &[Option<Manifest>],
+) -> Result<Vec<(Descriptor, Plan)>> {
+    let mut seen = BTreeSet::new();
+    let mut planned = Vec::new();
+    for layer in chosen.iter().flat_map(|image| &image.manifest.layers) {
+        if layer.media_type != PREFETCH && seen.insert(layer.digest) {
+            planned.push((
+                layer.clone(),
+                layers::plan(layer, job.settings, job.source)?,
+            ));
+        }
+    }
+    for layer in manifests
+        .iter()
+        .flatten()
+        .flat_map(|manifest| &manifest.layers)
+    {
+        if seen.insert(layer.digest) {
+            planned.push((layer.clone(), Plan::Copy));
+        }
+    }
+    Ok(planned)
+}
+
+/// A SOCI index that was written, and its image.
+pub(crate) struct Built {
+    pub(crate) platform: Platform,
+    /// The entry of the index, to be listed.
+    pub(crate) descriptor: Descriptor,
+    /// The image manifest as it was.
+    pub(crate) original: Digest,
+    report: PlatformReport,
+}
+
+impl Built {
+    pub(crate) fn report(self) -> PlatformReport {
+        self.report
+    }
+}
+
+/// Writes the SOCI index of one image; `None` where no layer was indexed.
+pub(crate) fn build_index(
+    job: Job<'_>,
+    version: Version,
+    image: &PlatformImage,
+    outcomes: &BTreeMap<Digest, LayerOutcome>,
+) -> Result<Option<Built>> {
+    let indexed = |layer: &Descriptor| match outcomes.get(&layer.digest) {
+        Some(LayerOutcome::Indexed(indexed)) => Some(indexed),
+        _ => None,
+    };
+    let layers = &image.manifest.layers;
+    let ztocs: Vec<_> = layers
+        .iter()
+        .filter_map(|layer| {
+            Some(layers::ztoc_descriptor(
+                layer,
+                indexed(layer)?,
+                job.settings,
+            ))
+        })
+        .collect();
+    if ztocs.is_empty() {
+        return Ok(None);
+    }
+    let (prefetch, prefetch_missing) = build_prefetch(job, image, &indexed)?;
+    let tool = &job.settings.build_tool_identifier;
+    let index = SociIndex::new(version, tool, &image.descriptor, ztocs, prefetch);
+    let (bytes, mut descriptor) = index.encode();
+    job.sink.put(CONFIG)?;
+    job.sink.put(&bytes)?;
+    let report = PlatformReport {
+        platform: image.platform.to_string(),
+        manifest: image.descriptor.digest,
+        soci_index: Blob::from(&descriptor),
+        version,
+        layers: layers
+            .iter()
+            .filter_map(|layer| {
+                Some(LayerReport {
+                    blob: Blob::from(layer),
+                    outcome: outcomes.get(&layer.digest)?.clone(),
+                })
+            })
+            .collect(),
+        prefetch_missing,
+    };
+    descriptor.platform = Some(image.platform.clone());
+    Ok(Some(Built {
+        platform: image.platform.clone(),
+        descriptor,
+        original: image.descriptor.digest,
+        report,
+    }))
+}
+
+/// Writes the prefetch artifacts of one image; also says which paths no layer has.
+fn build_prefetch<'o>(
+    job: Job<'_>,
+    image: &PlatformImage,
+    indexed: &dyn Fn(&Descriptor) -> Option<&'o layers::IndexedLayer>,
+) -> Result<(Vec<Descriptor>, Vec<String>)> {
+    let layers = &image.manifest.layers;
+    let mut ranges: BTreeMap<Digest, Vec<_>> = BTreeMap::new();
+    let mut missing = Vec::new();
+    for (number, path) in job.settings.prefetch.iter().enumerate() {
+        let found = layers.iter().rev().find_map(|layer| {
+            let range = indexed(layer)?.prefetch.get(number).copied().flatten()?;
+            Some((layer.digest, range))
+        });
+        match found {
+            Some((layer, range)) => ranges.entry(layer).or_default().push(range),
+            None => missing.push(path.clone()),
+        }
+    }
+    for path in &missing {
+        job.run.note(&format!(
+            "no indexed layer for {} has {path}, so it is not prefetched",
+            image.platform
+        ));
+    }
+    let mut artifacts = Vec::new();
+    for layer in layers {
+        // A layer that an image has twice gives its artifact twice, as its zTOC.
+        let Some(prefetch) = ranges.get(&layer.digest).cloned().and_then(Prefetch::of) else {
+            continue;
+        };
+        let bytes = prefetch.to_bytes();
+        job.sink.put(&bytes)?;
+        let mut descriptor = Descriptor::of(PREFETCH, &bytes);
+        let digest = layer.digest.to_string();
+        descriptor
+            .annotations
+            .insert(LAYER_DIGEST.to_owned(), digest);
+        artifacts.push(descriptor);
+    }
+    Ok((artifacts, missing))
+}
+
+/// Writes an entry's manifest in OCI media types and, where it got an index, with the annotation that leads to it.
+fn annotate(
+    job: Job<'_>,
+    entry: &mut Descriptor,
+    mut manifest: Manifest,
+    original: &Digest,
+    built: &mut [Built],
+) -> Result<()> {
+    job.sink.import_from(job.source, &manifest.config)?;
+    media_type::OCI_MANIFEST.clone_into(&mut manifest.media_type);
+    media_type::OCI_CONFIG.clone_into(&mut manifest.config.media_type);
+    let index = built.iter_mut().find(|index| index.original == *original);
+    if let Some(index) = &index {
+        let digest = index.descriptor.digest.to_string();
+        manifest.annotations.insert(INDEX_DIGEST.to_owned(), digest);
+    }
+    let bytes = manifest.to_bytes();
+    entry.digest = job.sink.put(&bytes)?;
+    entry.size = bytes.len() as u64;
+    entry.annotations = manifest.annotations;
+    media_type::OCI_MANIFEST.clone_into(&mut entry.media_type);
+    // An embedded copy of the old manifest would be wrong now.
+    entry.data.clear();
+    if let Some(index) = index {
+        let digest = entry.digest.to_string();
+        index
+            .descriptor
+            .annotations
+            .insert(MANIFEST_DIGEST.to_owned(), digest);
+        index.report.manifest = entry.digest;
+    }
+    Ok(())
+}
+
+/// Lists a SOCI index, in place of an older one for the same platform.
+fn list(entries: &mut Index, index: &Built) {
+    let platform = index.platform.normalize();
+    let old = entries.manifests.iter_mut().find(|entry| {
+        entry.artifact_type == INDEX_V2
+            && entry
+                .platform
+                .as_ref()
+                .is_some_and(|p| platform.matches_strict(p))
+    });
+    match old {
+        Some(old) => *old = index.descriptor.clone(),
+        None => entries.manifests.push(index.descriptor.clone()),
+    }
+}
+
+/// Copies what is listed and was not made anew: SOCI indexes of other platforms, and documents of other kinds.
+fn copy_soci_indexes(job: Job<'_>, entries: &Index, built: &[Built]) -> Result<()> {
+    for entry in &entries.manifests {
+        let new = built
+            .iter()
+            .any(|index| index.descriptor.digest == entry.digest);
+        if new || job.sink.has(&entry.digest)? {
+            continue;
+        }
+        if media_type::is_manifest(&entry.media_type) {
+            let manifest = manifest_of(job.source, entry)?;
+            for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
+                job.sink.import_from(job.source, blob)?;
+            }
+        }
+        job.sink.import_from(job.source, entry)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn nothing_indexed(outcomes: &BTreeMap<Digest, LayerOutcome>) -> Error {
+    let reasons: Vec<SkipReason> = outcomes
+        .values()
+        .filter_map(|outcome| match outcome {
+            LayerOutcome::Skipped(reason) => Some(reason.clone()),
+            _ => None,
+        })
+        .collect();
+    Error::NothingIndexed(reasons)
+}

@@ -1,0 +1,136 @@
+//! `create`: a SOCI index v1 beside an image that stays as it is.
+//!
+//! The index points at the image manifest with `subject`; a registry lists it among the manifest's referrers, an image
+//! layout in `index.json`. Platforms are those of [`convert`](mod@crate::convert).
+
+use std::collections::BTreeSet;
+
+use sociable_oci::{Descriptor, Document, IndexUpdate, Manifest, Sink, Source, Walk};
+
+use crate::convert::{Blob, Options, Report, build_index, nothing_indexed};
+use crate::error::{Error, Result};
+use crate::image::{Image, Kind};
+use crate::layers::{self, Job, Plan, Prepared};
+use crate::names::PREFETCH;
+use crate::progress::Run;
+use crate::soci_index::Version;
+
+/// Makes v1 indexes for an image, and copies both.
+///
+/// # Errors
+/// [`Error`]; the sink's `index.json` then is as it was.
+pub fn create(
+    source: &dyn Source,
+    image: &Image,
+    sink: Box<dyn Sink>,
+    options: &Options<'_>,
+    run: Run<'_>,
+) -> Result<Report> {
+    create_prepared(source, image, sink, options, None, run)
+}
+
+/// As [`create`], with layers that were indexed beforehand.
+pub(crate) fn create_prepared(
+    source: &dyn Source,
+    image: &Image,
+    sink: Box<dyn Sink>,
+    options: &Options<'_>,
+    prepared: Option<&dyn Prepared>,
+    run: Run<'_>,
+) -> Result<Report> {
+    let chosen = image.choose(source, options.platforms)?;
+    let roots: Vec<Descriptor> = match &image.kind {
+        Kind::Single(target) | Kind::Multi(_, Some(target)) => vec![(**target).clone()],
+        Kind::Multi(index, None) => index.manifests.clone(),
+    };
+    let documents = documents(source, &roots)?;
+    let job = Job {
+        source,
+        sink: &*sink,
+        settings: options.settings,
+        cache: options.cache,
+        prepared,
+        run,
+    };
+    let mut seen = BTreeSet::new();
+    let mut planned = Vec::new();
+    for layer in chosen.iter().flat_map(|image| &image.manifest.layers) {
+        if layer.media_type != PREFETCH && seen.insert(layer.digest) {
+            planned.push((layer.clone(), layers::plan(layer, job.settings, source)?));
+        }
+    }
+    let manifests = documents
+        .iter()
+        .filter_map(|(_, manifest)| manifest.as_ref());
+    for layer in manifests.flat_map(|manifest| &manifest.layers) {
+        if seen.insert(layer.digest) {
+            planned.push((layer.clone(), Plan::Copy));
+        }
+    }
+    let outcomes = layers::process(job, &planned)?;
+
+    let mut built = Vec::new();
+    let mut without_index = Vec::new();
+    for image in &chosen {
+        match build_index(job, Version::V1, image, &outcomes)? {
+            Some(index) => built.push(index),
+            None => without_index.push(image.platform.clone()),
+        }
+    }
+    if built.is_empty() {
+        return Err(nothing_indexed(&outcomes));
+    }
+    for (descriptor, manifest) in &documents {
+        if let Some(manifest) = manifest {
+            sink.import_from(source, &manifest.config)?;
+        }
+        sink.import_from(source, descriptor)?;
+    }
+    if run.cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    let Some((root, others)) = roots.split_first() else {
+        return Err(Error::NoPlatforms);
+    };
+    let mut update = IndexUpdate::new(root.clone()).tagged(options.tag);
+    for entry in others {
+        update = update.also(entry.clone());
+    }
+    for index in &built {
+        let mut entry = index.descriptor.clone();
+        // A referrer's descriptor has no platform: its subject says it.
+        entry.platform = None;
+        update = update.also(entry);
+    }
+    sink.finish(&update)?;
+    Ok(Report {
+        image: Blob::from(root),
+        platforms: built
+            .into_iter()
+            .map(crate::convert::Built::report)
+            .collect(),
+        without_index,
+    })
+}
+
+/// Every document below some roots that is there, each with its manifest if it is one.
+fn documents(
+    source: &dyn Source,
+    roots: &[Descriptor],
+) -> Result<Vec<(Descriptor, Option<Manifest>)>> {
+    let mut found = Vec::new();
+    for step in Walk::new(source, roots.iter().cloned()) {
+        let step = match step {
+            Ok(step) => step,
+            // A platform that the index lists and the source lacks is not ours to miss.
+            Err(sociable_oci::Error::NoBlob { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let manifest = match step.document {
+            Some(Document::Manifest(manifest)) => Some(*manifest),
+            _ => None,
+        };
+        found.push((step.descriptor, manifest));
+    }
+    Ok(found)
+}

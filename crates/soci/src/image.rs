@@ -1,0 +1,315 @@
+//! Which image a source holds, and its manifests by platform.
+//!
+//! Finding them follows the reference (its `convert --standalone`, and containerd's `core/images`): `index.json` may list
+//! one manifest, one index, or the platforms of one image directly; what is listed but not there is ignored.
+
+use sociable_oci::{
+    Config, Descriptor, Document, Index, Manifest, Platform, Selection, Source, limits, media_type,
+    select,
+};
+
+use crate::error::{Error, Result};
+
+/// An image of one or several platforms.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// What it consists of.
+    pub kind: Kind,
+    /// The source's name, for messages.
+    pub place: String,
+}
+
+/// What an [`Image`] consists of.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// One manifest; its descriptor has the platform.
+    Single(Box<Descriptor>),
+    /// An index, and the descriptor that points at it where there is one.
+    Multi(Index, Option<Box<Descriptor>>),
+}
+
+/// Which platforms are meant.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Platforms {
+    /// An image's only one, or this machine's.
+    #[default]
+    Default,
+    /// All that the image has.
+    All,
+    /// These.
+    These(Vec<Platform>),
+}
+
+/// The image for one platform.
+#[derive(Debug, Clone)]
+pub struct PlatformImage {
+    /// The platform, as it was asked for or as the image states it.
+    pub platform: Platform,
+    /// The entry that leads to the manifest.
+    pub descriptor: Descriptor,
+    /// The manifest.
+    pub manifest: Manifest,
+}
+
+impl Image {
+    /// Finds the image in a source.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be told which of several is meant, or it cannot be read.
+    pub fn open(source: &dyn Source, tag: Option<&str>) -> Result<Self> {
+        let index = source.index()?;
+        Self::find(source, &index, tag)
+    }
+
+    /// As [`Image::open`], with `index.json` already read.
+    ///
+    /// # Errors
+    /// As [`Image::open`].
+    pub fn find(source: &dyn Source, index: &Index, tag: Option<&str>) -> Result<Self> {
+        let place = source.name();
+        let selection = select(index, tag).map_err(|source| Error::Select {
+            place: place.clone(),
+            source: Box::new(source),
+        })?;
+        let (mut list, target) = match selection {
+            Selection::Flat(list) => (list, None),
+            Selection::One(target) => match source.parsed(&target)? {
+                Some(Document::Index(list)) => (list, Some(target)),
+                Some(Document::Manifest(_)) => return Self::single(source, *target, place),
+                None => {
+                    return Err(Error::NotAnImage {
+                        place,
+                        digest: target.digest,
+                        media_type: target.media_type,
+                    });
+                }
+            },
+        };
+        let listed = list.manifests.len();
+        let mut there = Vec::with_capacity(listed);
+        for entry in list.manifests {
+            if source.has(&entry.digest)? {
+                there.push(entry);
+            }
+        }
+        match &there[..] {
+            [] => Err(Error::NothingThere {
+                place,
+                count: listed,
+            }),
+            [only] if media_type::is_manifest(&only.media_type) => {
+                Self::single(source, only.clone(), place)
+            }
+            _ => {
+                list.manifests = there;
+                Ok(Self {
+                    kind: Kind::Multi(list, target),
+                    place,
+                })
+            }
+        }
+    }
+
+    fn single(source: &dyn Source, mut target: Descriptor, place: String) -> Result<Self> {
+        if target.platform.is_none() {
+            let manifest = manifest_of(source, &target)?;
+            target.platform = config_platform(source, &manifest)?;
+        }
+        match &target.platform {
+            Some(platform) if !is_unknown(platform) => Ok(Self {
+                kind: Kind::Single(Box::new(target)),
+                place,
+            }),
+            _ => Err(Error::NoPlatforms),
+        }
+    }
+
+    /// The platforms that the image is for, in the order of its index, each once.
+    ///
+    /// # Errors
+    /// When an image's config cannot be read.
+    pub fn platforms(&self, source: &dyn Source) -> Result<Vec<Platform>> {
+        let mut all = Vec::new();
+        match &self.kind {
+            Kind::Single(target) => all.extend(target.platform.clone()),
+            Kind::Multi(index, _) => {
+                for entry in images(index) {
+                    match &entry.platform {
+                        Some(platform) if is_unknown(platform) => {}
+                        Some(platform) => all.push(platform.clone()),
+                        None if media_type::is_manifest(&entry.media_type) => {
+                            let manifest = manifest_of(source, entry)?;
+                            all.extend(config_platform(source, &manifest)?);
+                        }
+                        None => {}
+                    }
+                }
+            }
+        }
+        Ok(distinct(all))
+    }
+
+    /// The images that `wanted` means.
+    ///
+    /// # Errors
+    /// [`Error::NoPlatform`], [`Error::EntryWithoutPlatform`], or when a manifest cannot be read.
+    pub fn choose(&self, source: &dyn Source, wanted: &Platforms) -> Result<Vec<PlatformImage>> {
+        let wanted = match (wanted, &self.kind) {
+            (Platforms::These(these), _) => distinct(these.clone()),
+            (Platforms::All, _) => self.platforms(source)?,
+            (Platforms::Default, Kind::Single(target)) => {
+                target.platform.clone().into_iter().collect()
+            }
+            (Platforms::Default, Kind::Multi(..)) => vec![Platform::host()],
+        };
+        if wanted.is_empty() {
+            return Err(Error::NoPlatforms);
+        }
+        wanted
+            .into_iter()
+            .map(|platform| {
+                let descriptor = self.entry_for(source, &platform)?;
+                let manifest = manifest_for(source, &descriptor, Some(&platform))?;
+                Ok(PlatformImage {
+                    platform,
+                    descriptor,
+                    manifest,
+                })
+            })
+            .collect()
+    }
+
+    /// The image for looking into: the platform asked for, else this machine's, else the only one.
+    ///
+    /// # Errors
+    /// As [`Image::choose`].
+    pub fn one(&self, source: &dyn Source, wanted: Option<&Platform>) -> Result<PlatformImage> {
+        let wanted = match wanted {
+            Some(wanted) => Platforms::These(vec![wanted.clone()]),
+            None => match &self.platforms(source)?[..] {
+                [only] => Platforms::These(vec![only.clone()]),
+                _ => Platforms::Default,
+            },
+        };
+        self.choose(source, &wanted)?
+            .pop()
+            .ok_or(Error::NoPlatforms)
+    }
+
+    fn entry_for(&self, source: &dyn Source, wanted: &Platform) -> Result<Descriptor> {
+        let none = || -> Result<Descriptor> {
+            Err(Error::NoPlatform {
+                wanted: Box::new(wanted.clone()),
+                available: self.platforms(source)?,
+            })
+        };
+        match &self.kind {
+            Kind::Single(target) => match &target.platform {
+                Some(platform) if !wanted.matches_strict(platform) => none(),
+                _ => Ok((**target).clone()),
+            },
+            Kind::Multi(index, _) => {
+                for entry in images(index) {
+                    match &entry.platform {
+                        None => {
+                            return Err(Error::EntryWithoutPlatform {
+                                digest: entry.digest,
+                                wanted: Box::new(wanted.clone()),
+                            });
+                        }
+                        Some(platform) if wanted.matches_strict(platform) => {
+                            return Ok(entry.clone());
+                        }
+                        Some(_) => {}
+                    }
+                }
+                none()
+            }
+        }
+    }
+}
+
+/// The entries of an index that can be images: artifacts (SOCI indexes among them) say so.
+fn images(index: &Index) -> impl Iterator<Item = &Descriptor> {
+    index
+        .manifests
+        .iter()
+        .filter(|entry| entry.artifact_type.is_empty())
+}
+
+fn is_unknown(platform: &Platform) -> bool {
+    platform.os == "unknown" || platform.architecture == "unknown"
+}
+
+fn distinct(all: Vec<Platform>) -> Vec<Platform> {
+    let mut distinct: Vec<Platform> = Vec::new();
+    for platform in all {
+        if !distinct.iter().any(|seen| seen.matches_strict(&platform)) {
+            distinct.push(platform);
+        }
+    }
+    distinct
+}
+
+fn config_platform(source: &dyn Source, manifest: &Manifest) -> Result<Option<Platform>> {
+    if !media_type::is_config(&manifest.config.media_type) {
+        return Ok(None);
+    }
+    Ok(Some(config(source, manifest)?.platform().normalize()))
+}
+
+/// An image's config.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn config(source: &dyn Source, manifest: &Manifest) -> Result<Config> {
+    let bytes = source.document(&manifest.config)?;
+    Config::parse(&bytes).map_err(|error| {
+        Error::Oci(sociable_oci::Error::Document {
+            document: manifest.config.digest.to_string(),
+            place: source.name(),
+            source: error,
+        })
+    })
+}
+
+/// The manifest that an entry leads to: itself, or the first inside an index.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub fn manifest_of(source: &dyn Source, entry: &Descriptor) -> Result<Manifest> {
+    manifest_for(source, entry, None)
+}
+
+fn manifest_for(
+    source: &dyn Source,
+    entry: &Descriptor,
+    platform: Option<&Platform>,
+) -> Result<Manifest> {
+    let mut entry = entry.clone();
+    for _ in 0..=limits::MAX_DEPTH {
+        let next = match source.parsed(&entry)? {
+            Some(Document::Manifest(manifest)) => return Ok(*manifest),
+            Some(Document::Index(index)) => {
+                index
+                    .manifests
+                    .into_iter()
+                    .find(|child| match (platform, &child.platform) {
+                        (Some(wanted), Some(platform)) => wanted.matches_strict(platform),
+                        _ => true,
+                    })
+            }
+            None => None,
+        };
+        entry = next.ok_or_else(|| Error::NotAnImage {
+            place: source.name(),
+            digest: entry.digest,
+            media_type: entry.media_type.clone(),
+        })?;
+    }
+    Err(Error::NotAnImage {
+        place: source.name(),
+        digest: entry.digest,
+        media_type: format!("{} (indexes nested too deep)", entry.media_type),
+    })
+}

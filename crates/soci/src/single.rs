@@ -1,0 +1,54 @@
+//! One layer by itself: its zTOC, without an image around it.
+
+use std::io::{self, Read};
+
+use sociable_layer::{Compression, IndexError, Indexed};
+
+use crate::layers::index_blob;
+use crate::progress::{Cancel, Run};
+use crate::settings::IndexSettings;
+
+/// Indexes a layer that comes as a stream. Whether it is gzip or a plain tar is seen
+/// from its first bytes.
+///
+/// # Errors
+/// [`IndexError`].
+pub fn index_layer(
+    layer: impl Read + Send,
+    settings: &IndexSettings,
+    run: Run<'_>,
+) -> Result<Indexed, IndexError> {
+    let mut layer = Watched {
+        layer,
+        cancel: run.cancel,
+        progress: run.progress,
+    };
+    let mut head = Vec::new();
+    let read = layer.by_ref().take(2).read_to_end(&mut head);
+    read.map_err(|source| IndexError::Read { offset: 0, source })?;
+    let compression = if head == [0x1f, 0x8b] {
+        Compression::Gzip
+    } else {
+        Compression::Uncompressed
+    };
+    index_blob(io::Cursor::new(head).chain(layer), compression, settings)
+}
+
+struct Watched<'a, R> {
+    layer: R,
+    cancel: &'a Cancel,
+    progress: &'a dyn crate::progress::Progress,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.cancel.is_cancelled() {
+            return Err(io::Error::other("interrupted"));
+        }
+        let count = self.layer.read(buffer)?;
+        self.progress.event(&crate::progress::Event::Input {
+            bytes: count as u64,
+        });
+        Ok(count)
+    }
+}
