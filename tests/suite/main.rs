@@ -21,6 +21,7 @@ mod crash;
 mod differential;
 mod hostile;
 mod image_vectors;
+mod images;
 mod layer_vectors;
 mod memory;
 mod pack;

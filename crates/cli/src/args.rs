@@ -62,13 +62,25 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Output {
     /// Say nothing but errors and the result
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "Output"
+    )]
     pub(crate) quiet: bool,
     /// Say more: what each thing cost
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = "Output")]
     pub(crate) verbose: bool,
     /// How to show progress, on standard error
-    #[arg(long, global = true, value_name = "HOW", default_value = "auto")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "HOW",
+        default_value = "auto",
+        help_heading = "Output"
+    )]
     pub(crate) progress: Style,
 }
 

@@ -294,7 +294,7 @@ fn verify(args: &Verify) -> Result<(), CliError> {
     let layer = File::open(&args.layer).map_err(CliError::io("open", args.layer.display()))?;
     let (ztoc_place, layer_place) = (args.ztoc.display(), args.layer.display());
     match check_ztoc(layer, &ztoc) {
-        Ok(_) => text::print(&format!(
+        Ok(()) => text::print(&format!(
             "{ztoc_place}: {} and {} entries of {layer_place}: all claims hold\n",
             text::count(ztoc.spans.len(), "span"),
             ztoc.entries.len()
