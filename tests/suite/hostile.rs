@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sociable_tests::archive::{self, Header, base256, entry, octal, pax};
 use sociable_tests::compress::{Repeated, gzip};
 use sociable_tests::layout::{Layout, image, media};
-use sociable_tests::{run, say, scale, scaled, sociable, temp_dir, vectors};
+use sociable_tests::{Measured, Run, run, say, scale, scaled, sociable, temp_dir, vectors};
 
 use crate::{measured, measured_with_input, none, s};
 
@@ -257,33 +257,48 @@ fn a_gzip_bomb_takes_little_memory() {
     );
 }
 
-#[test]
-fn millions_of_entries_are_bounded() {
-    // Two million empty files: a zTOC of some 300 MB in memory and out.
-    let count = scaled(2_000_000) as u64 / 1000;
+/// A layer of so many thousand empty files, through a pipe.
+fn thousands_of_files(count: u64) -> (Run, Measured) {
     let thousand: Vec<u8> = (0..1000)
         .flat_map(|n| entry(b'0', format!("d/{n:04}").as_bytes(), b"", b""))
         .collect();
     let layer = Repeated::new(&entry(b'5', b"d/", b"", b""), &thousand, &archive::END);
     let command = sociable(["ztoc", "build", "-"]);
-    let (done, took) = measured_with_input(&command, Duration::from_mins(5), move |out| {
+    let out = measured_with_input(&command, Duration::from_mins(5), move |out| {
         layer.write(count, out)
     });
-    assert_eq!(done.not_a_verdict(), None);
-    let ztoc = done.digest_and_size().map_or(0, |d| d.1);
     say(&format!(
-        "hostile::millions_of_entries: {count} thousand, exit {:?}, {:.1} s, peak {} MiB, zTOC {} MiB",
-        done.code,
-        took.wall,
-        took.max_rss >> 20,
-        ztoc >> 20
+        "hostile: {count} thousand entries, exit {:?}, {:.1} s, peak {} MiB, zTOC {} MiB",
+        out.0.code,
+        out.1.wall,
+        out.1.max_rss >> 20,
+        out.0.digest_and_size().map_or(0, |d| d.1) >> 20
     ));
+    out
+}
+
+#[test]
+fn two_million_entries_are_indexed() {
+    let (done, took) = thousands_of_files(scaled(2_000_000) as u64 / 1000);
+    let ztoc = done.ok().digest_and_size().expect("a digest").1;
     assert!(took.wall < 120.0, "took {:.1} s", took.wall);
     assert!(
         took.max_rss <= (64 << 20) + 4 * ztoc.max(100 << 20),
         "peak memory {}, zTOC {ztoc}",
         took.max_rss
     );
+}
+
+#[test]
+fn ten_million_entries_are_refused() {
+    let (done, took) = thousands_of_files(10_000);
+    let done = done.refused();
+    assert!(
+        done.stderr.contains("more than 2500000 tar entries"),
+        "{done}"
+    );
+    assert!(took.wall < 120.0, "took {:.1} s", took.wall);
+    assert!(took.max_rss <= 1200 << 20, "peak memory {}", took.max_rss);
 }
 
 #[test]

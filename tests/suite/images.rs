@@ -479,7 +479,7 @@ fn help_completions_and_man_pages_are_there() {
         assert!(done.text().contains("convert"), "{done}");
     }
     for command in [
-        "convert", "create", "inspect", "verify", "ls", "cat", "ztoc", "cache",
+        "convert", "create", "pack", "inspect", "verify", "ls", "cat", "ztoc", "cache",
     ] {
         let done = run(&mut sociable([command, "--help"])).ok();
         assert!(done.text().contains("Usage:"), "{done}");

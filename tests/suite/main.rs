@@ -25,6 +25,7 @@ mod images;
 mod layer_vectors;
 mod memory;
 mod pack;
+mod readme;
 
 /// Runs a command, measured.
 fn measured(command: &Command, stdin: Stdio, deadline: Duration) -> (Run, Measured) {

@@ -1,14 +1,16 @@
 //! Memory does not grow with the layer.
 
-use std::process::Command;
+use std::fs;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use sociable_tests::archive::{self, Header, base256};
 use sociable_tests::compress::Repeated;
+use sociable_tests::layout::{self, Layout};
 use sociable_tests::rng::Rng;
-use sociable_tests::{say, scale, sociable};
+use sociable_tests::{compress, say, scale, scaled, sociable, temp_dir};
 
-use crate::measured_with_input;
+use crate::{measured, measured_with_input, s};
 
 const CHUNK: u64 = 1 << 20;
 
@@ -51,4 +53,82 @@ fn a_10_gb_layer_takes_64_mib_and_its_ztoc() {
         peak >> 20
     ));
     assert!(peak <= (64 << 20) + size, "peak memory {peak}, zTOC {size}");
+}
+
+/// Bytes of all zTOCs of an image.
+fn ztocs(image: &Layout) -> u64 {
+    let sizes = image.indexed().into_iter().map(|layer| {
+        let path = image.blob_path(&layer.ztoc);
+        path.metadata().expect("a zTOC").len()
+    });
+    sizes.sum()
+}
+
+#[test]
+fn packing_takes_64_mib_and_its_ztoc() {
+    let dir = temp_dir();
+    let tree = dir.path().join("tree");
+    fs::create_dir(&tree).expect("a directory");
+    let mut rng = Rng::new(11);
+    let text = rng.text(1 << 20);
+    let noise = rng.noise(1 << 20);
+    for n in 0..scaled(300) {
+        let content = [&text[..], &noise, &text].concat();
+        fs::write(tree.join(n.to_string()), content).expect("write a file");
+    }
+    for jobs in ["2", "32"] {
+        let image = Layout::open(dir.path().join(jobs));
+        let command = sociable([
+            "pack",
+            &s(&tree),
+            &image.arg(),
+            "--no-cache",
+            "--jobs",
+            jobs,
+        ]);
+        let (run, took) = measured(&command, Stdio::null(), Duration::from_mins(10));
+        let _ = run.ok();
+        let (peak, ztocs) = (took.max_rss, ztocs(&image));
+        say(&format!(
+            "memory: packing with {jobs} threads, {} MiB of zTOC, peak {} MiB",
+            ztocs >> 20,
+            peak >> 20
+        ));
+        assert!(
+            peak <= (64 << 20) + ztocs,
+            "peak memory {peak}, zTOC {ztocs}"
+        );
+    }
+}
+
+#[test]
+fn many_layers_at_once_take_64_mib_and_their_ztocs() {
+    let dir = temp_dir();
+    let mut rng = Rng::new(12);
+    let layers: Vec<Vec<u8>> = (0..12u8)
+        .map(|n| {
+            let file = archive::entry(b'0', &[b'a' + n], b"", &rng.text(12 << 20));
+            compress::gzip(&[&file[..], &archive::END].concat(), 1)
+        })
+        .collect();
+    let layers: Vec<_> = layers
+        .iter()
+        .map(|l| (layout::media::GZIP, &l[..]))
+        .collect();
+    let source = layout::image(&dir.path().join("source"), &layers);
+    let image = Layout::open(dir.path().join("dest"));
+    let mut command = sociable(["convert", &source.arg(), &image.arg(), "--no-cache"]);
+    command.args(["--min-layer-size", "0", "--jobs", "32"]);
+    let (run, took) = measured(&command, Stdio::null(), Duration::from_mins(5));
+    let _ = run.ok();
+    let (peak, ztocs) = (took.max_rss, ztocs(&image));
+    say(&format!(
+        "memory: 12 layers at once, {} MiB of zTOCs, peak {} MiB",
+        ztocs >> 20,
+        peak >> 20
+    ));
+    assert!(
+        peak <= (64 << 20) + ztocs,
+        "peak memory {peak}, zTOCs {ztocs}"
+    );
 }

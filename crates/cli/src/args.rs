@@ -45,9 +45,9 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Convert(commands::make::Convert),
-    Create(commands::make::Create),
-    //PACK     Pack(commands::pack::Pack),
+    Convert(Box<commands::make::Convert>),
+    Create(Box<commands::make::Create>),
+    Pack(Box<commands::pack::Pack>),
     Inspect(commands::inspect::Inspect),
     Verify(commands::verify::Verify),
     Ls(commands::ls::Ls),

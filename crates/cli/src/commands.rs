@@ -7,6 +7,7 @@ pub(crate) mod inspect;
 pub(crate) mod ls;
 pub(crate) mod make;
 pub(crate) mod opened;
+pub(crate) mod pack;
 mod report;
 pub(crate) mod verify;
 pub(crate) mod ztoc;

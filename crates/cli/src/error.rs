@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use sociable_layer::IndexError;
 use sociable_soci::cache::CacheError;
-use sociable_soci::layers::SkipReason;
+use sociable_soci::outcome::SkipReason;
 use sociable_soci::{Error, chain};
 
 use crate::text;

@@ -10,6 +10,7 @@
 mod args;
 mod commands;
 mod error;
+mod output;
 mod progress;
 mod text;
 
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Convert(command) => commands::make::run_convert(&command, &shown),
         Command::Create(command) => commands::make::run_create(&command, &shown),
-        //PACK         Command::Pack(command) => commands::pack::run(&command, &shown),
+        Command::Pack(command) => commands::pack::run(&command, &shown),
         Command::Inspect(command) => commands::inspect::run(&command, &shown),
         Command::Verify(command) => commands::verify::run(&command, &shown),
         Command::Ls(command) => commands::ls::run(&command, &shown),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use sociable_oci::{Descriptor, Digest};
-use sociable_soci::layers::LayerOutcome;
+use sociable_soci::outcome::LayerOutcome;
 use sociable_soci::progress::Work;
 use sociable_soci::{Cancel, Event, Progress, Run};
 
@@ -98,9 +98,8 @@ impl Bars {
     fn new() -> Self {
         let all = MultiProgress::new();
         let total = all.add(ProgressBar::new(0));
-        total.set_style(style(
-            "{spinner} [{elapsed}] {wide_bar:.cyan/blue} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}",
-        ));
+        // Until it is known how much there is to do.
+        total.set_style(style("{spinner} [{elapsed}] {bytes} {bytes_per_sec}"));
         total.enable_steady_tick(Duration::from_millis(100));
         Self {
             all,
@@ -176,7 +175,12 @@ impl Progress for Shown {
 impl Bars {
     fn event(&self, event: &Event<'_>) {
         match event {
-            Event::Plan { bytes, .. } => self.total.inc_length(*bytes),
+            Event::Plan { bytes, .. } => {
+                self.total.inc_length(*bytes);
+                self.total.set_style(style(
+                    "{spinner} [{elapsed}] {wide_bar:.cyan/blue} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}",
+                ));
+            }
             Event::Start { layer, work } => {
                 let bar = self.all.add(ProgressBar::new(layer.size));
                 bar.set_style(style("  {msg} {bar:30} {bytes}/{total_bytes}"));

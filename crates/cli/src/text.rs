@@ -1,13 +1,9 @@
 //! Texts for people: sizes, and names that may hold anything.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
 
 use bstr::ByteSlice as _;
 use bytesize::ByteSize;
-use serde::Serialize;
-
-use crate::error::CliError;
 
 /// A size as people write it: `4194304`, `4MiB`, `10MB`.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
@@ -68,23 +64,6 @@ pub(crate) fn name(bytes: &[u8]) -> String {
         }
     }
     out
-}
-
-/// Prints one JSON document.
-pub(crate) fn print_json<T: Serialize>(value: &T) -> Result<(), CliError> {
-    let mut text = serde_json::to_string_pretty(value)
-        .map_err(|e| CliError::failed(format!("the report has no JSON form: {e}")))?;
-    text.push('\n');
-    print(&text)
-}
-
-/// Prints to standard output.
-pub(crate) fn print(text: &str) -> Result<(), CliError> {
-    let mut stdout = io::stdout().lock();
-    stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-        .map_err(CliError::stdout)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@
 pub mod deflate;
 pub mod inflate;
 
-pub use deflate::{Deflater, PieceEnd};
+pub use deflate::{DeflateError, Deflater, PieceEnd};
 pub use inflate::{InflateError, Inflater, Step, Stop};
 
 /// How far back a deflate stream may refer to its own output, in uncompressed bytes.

@@ -1,11 +1,14 @@
-//! Digests of a blob and of each of its spans, beside the thread that finds the spans.
+//! Digests, beside the threads that have the bytes: of a blob and each of its spans, of a tar.
 
-use std::sync::Arc;
+use std::io;
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{Scope, ScopedJoinHandle};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use sha2::Digest as _;
 use sociable_ztoc::Sha256;
+
+use crate::pool::Pool;
 
 /// Chunks waiting to be hashed: with 256 KiB each, at most 2 MiB.
 const QUEUE: usize = 8;
@@ -19,9 +22,8 @@ pub(crate) struct Cut {
     pub(crate) shares_byte: bool,
 }
 
-enum Message {
-    Chunk(Arc<Vec<u8>>, Vec<Cut>),
-}
+/// A chunk and the cuts in it.
+type Message = (Vec<u8>, Vec<Cut>);
 
 /// Hashes on a thread of its own.
 pub(crate) struct Hasher<'scope> {
@@ -41,16 +43,20 @@ pub(crate) struct Digests {
 }
 
 impl<'scope> Hasher<'scope> {
-    pub(crate) fn start(scope: &'scope Scope<'scope, '_>) -> Self {
+    /// Chunks go to `pool` when they are hashed.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn start(scope: &'scope Scope<'scope, '_>, pool: Pool) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(QUEUE);
-        let thread = scope.spawn(move || hash(&receiver));
-        Self { sender, thread }
+        let thread = Builder::new().spawn_scoped(scope, move || hash(&receiver, &pool))?;
+        Ok(Self { sender, thread })
     }
 
     /// Takes the next chunk of the blob and the cuts in it, rising.
-    pub(crate) fn chunk(&self, chunk: Arc<Vec<u8>>, cuts: Vec<Cut>) {
+    pub(crate) fn chunk(&self, chunk: Vec<u8>, cuts: Vec<Cut>) {
         // Fails only when the thread is gone, which `finish` reports.
-        let _ = self.sender.send(Message::Chunk(chunk, cuts));
+        let _ = self.sender.send((chunk, cuts));
     }
 
     pub(crate) fn finish(self) -> Digests {
@@ -62,15 +68,59 @@ impl<'scope> Hasher<'scope> {
     }
 }
 
-fn hash(messages: &Receiver<Message>) -> Digests {
+/// Buffers waiting to be hashed for a diff ID.
+const DIFF_QUEUE: usize = 3;
+
+/// Hashes a tar on a thread of its own.
+pub(crate) struct DiffHasher<'scope> {
+    sender: SyncSender<(Vec<u8>, Range<usize>)>,
+    thread: ScopedJoinHandle<'scope, Sha256>,
+}
+
+impl<'scope> DiffHasher<'scope> {
+    /// Buffers go to `pool` when they are hashed.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn start(scope: &'scope Scope<'scope, '_>, pool: Pool) -> io::Result<Self> {
+        let (sender, receiver) = sync_channel::<(Vec<u8>, Range<usize>)>(DIFF_QUEUE);
+        let thread = Builder::new().spawn_scoped(scope, move || {
+            let mut hasher = sha2::Sha256::new();
+            for (buffer, range) in receiver {
+                hasher.update(&buffer[range]);
+                pool.give(buffer);
+            }
+            Sha256(hasher.finalize().into())
+        })?;
+        Ok(Self { sender, thread })
+    }
+
+    /// Takes the next bytes of the tar.
+    pub(crate) fn update(&self, buffer: Vec<u8>, range: Range<usize>) {
+        // Fails only when the thread is gone, which `finish` reports.
+        let _ = self.sender.send((buffer, range));
+    }
+
+    /// Takes the last bytes.
+    pub(crate) fn finish(self, buffer: Vec<u8>, range: Range<usize>) -> Sha256 {
+        self.update(buffer, range);
+        drop(self.sender);
+        match self.thread.join() {
+            Ok(digest) => digest,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+fn hash(messages: &Receiver<Message>, pool: &Pool) -> Digests {
     let mut blob = sha2::Sha256::new();
     let mut size = 0;
     let mut spans = Vec::new();
     let mut span: Option<sha2::Sha256> = None;
     let mut last_byte = 0u8;
-    for Message::Chunk(chunk, cuts) in messages {
+    for (chunk, cuts) in messages {
         size += chunk.len() as u64;
-        blob.update(&*chunk);
+        blob.update(&chunk);
         let mut from = 0;
         for cut in cuts {
             if let Some(mut span) = span.take() {
@@ -91,6 +141,7 @@ fn hash(messages: &Receiver<Message>) -> Digests {
             span.update(&chunk[from..]);
         }
         last_byte = chunk.last().copied().unwrap_or(last_byte);
+        pool.give(chunk);
     }
     if let Some(span) = span {
         spans.push(Sha256(span.finalize().into()));

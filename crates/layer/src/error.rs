@@ -83,6 +83,9 @@ pub enum IndexError {
     /// A plain tar cannot be cut into spans of no size.
     #[error("the span size of an uncompressed layer must be at least 1 byte")]
     SpanSize,
+    /// The system gives no thread.
+    #[error("starting a thread: {0}")]
+    Thread(#[source] io::Error),
     /// The layer exceeds a [limit](crate::Limits).
     #[error("the layer has more than {limit} {what} (at byte {offset}); raise the limit to go on")]
     Limit {

@@ -1,13 +1,13 @@
 //! From a layer blob to its zTOC, in one read and one inflate.
 
 use std::io::Read;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use bstr::BString;
 use sociable_policy::SpanPlanner;
 use sociable_ztoc::{Sha256, Ztoc};
 
+use crate::pool::Pool;
 use crate::{IndexError, Limits, gzip, uncompressed};
 
 /// How a layer blob is compressed.
@@ -77,22 +77,25 @@ pub fn index(
 }
 
 /// A chunk of a blob, or what kept it from being read.
-pub(crate) type ChunkResult = Result<Arc<Vec<u8>>, IndexError>;
+pub(crate) type ChunkResult = Result<Vec<u8>, IndexError>;
 
-/// The chunks of `blob`, read ahead on a thread of `scope`.
+/// The chunks of `blob`, read ahead on a thread of `scope` into buffers from `pool`.
 pub(crate) fn read_ahead<'scope>(
     scope: &'scope std::thread::Scope<'scope, '_>,
     blob: impl Read + Send + 'scope,
-) -> Receiver<ChunkResult> {
+    pool: Pool,
+) -> Result<Receiver<ChunkResult>, IndexError> {
     let (sender, receiver) = sync_channel(READ_AHEAD);
-    scope.spawn(move || read_chunks(blob, &sender));
-    receiver
+    std::thread::Builder::new()
+        .spawn_scoped(scope, move || read_chunks(blob, &sender, &pool))
+        .map_err(IndexError::Thread)?;
+    Ok(receiver)
 }
 
-fn read_chunks(mut blob: impl Read, sender: &SyncSender<ChunkResult>) {
+fn read_chunks(mut blob: impl Read, sender: &SyncSender<ChunkResult>, pool: &Pool) {
     let mut offset = 0;
     loop {
-        let mut chunk = Vec::with_capacity(CHUNK);
+        let mut chunk = pool.take(CHUNK);
         let result = blob.by_ref().take(CHUNK as u64).read_to_end(&mut chunk);
         if let Err(source) = result {
             let _ = sender.send(Err(IndexError::Read { offset, source }));
@@ -100,7 +103,7 @@ fn read_chunks(mut blob: impl Read, sender: &SyncSender<ChunkResult>) {
         }
         offset += chunk.len() as u64;
         // The receiver stops listening when the layer turns out to be wrong.
-        if chunk.is_empty() || sender.send(Ok(Arc::new(chunk))).is_err() {
+        if chunk.is_empty() || sender.send(Ok(chunk)).is_err() {
             return;
         }
     }

@@ -21,9 +21,13 @@ mod gzip;
 pub mod index;
 mod limits;
 pub mod pack;
+mod pool;
 mod table;
 mod uncompressed;
 
 pub use error::IndexError;
 pub use index::{Compression, IndexOptions, Indexed, index};
 pub use limits::Limits;
+#[cfg(unix)]
+pub use pack::pack_dir;
+pub use pack::{PackError, PackOptions, Packed, pack};

@@ -114,9 +114,8 @@ pub(crate) fn convert(
         size,
         linkname: entry.linkname,
         mode: entry.mode,
-        // The format holds 32 bits; the reference cuts larger numbers off.
-        uid: entry.uid as u32,
-        gid: entry.gid as u32,
+        uid: low_bits(entry.uid),
+        gid: low_bits(entry.gid),
         uname: entry.uname,
         gname: entry.gname,
         mtime: mtime.to_rfc3339().is_some().then_some(mtime),
@@ -124,4 +123,14 @@ pub(crate) fn convert(
         devminor: entry.devminor,
         pax_records: entry.pax,
     })
+}
+
+/// The format holds 32 bits of a number; the reference cuts off what is above.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "as the reference does"
+)]
+fn low_bits(number: i64) -> u32 {
+    number as u32
 }

@@ -1,13 +1,13 @@
 //! Indexing of plain tar layers: spans of equal size.
 
 use std::io::Read;
-use std::sync::Arc;
 
 use sociable_ztoc::{Spans, TarSpans, Ztoc};
 
 use crate::IndexError;
 use crate::digests::{Cut, Hasher};
 use crate::index::{IndexOptions, Indexed, read_ahead};
+use crate::pool::Pool;
 use crate::table::Table;
 
 pub(crate) fn index(
@@ -20,8 +20,9 @@ pub(crate) fn index(
     }
     let mut table = Table::new(options.limits, options.allow_unreadable);
     let digests = std::thread::scope(|scope| {
-        let chunks = read_ahead(scope, blob);
-        let hasher = Hasher::start(scope);
+        let pool = Pool::default();
+        let chunks = read_ahead(scope, blob, pool.clone())?;
+        let hasher = Hasher::start(scope, pool).map_err(IndexError::Thread)?;
         let mut offset = 0u64;
         let mut spans = 0u64;
         for chunk in &chunks {
@@ -46,7 +47,7 @@ pub(crate) fn index(
                 spans += 1;
             }
             offset = end;
-            hasher.chunk(Arc::clone(&chunk), cuts);
+            hasher.chunk(chunk, cuts);
         }
         Ok::<_, IndexError>(hasher.finish())
     })?;

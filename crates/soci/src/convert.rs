@@ -17,8 +17,9 @@ use sociable_oci::{
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::image::{Image, Kind, PlatformImage, Platforms, manifest_of};
-use crate::layers::{self, Job, LayerOutcome, Plan, Prepared, SkipReason};
+use crate::layers::{self, Job, Plan, Prepared};
 use crate::names::{INDEX_DIGEST, INDEX_V2, LAYER_DIGEST, MANIFEST_DIGEST, PREFETCH};
+use crate::outcome::{IndexedLayer, LayerOutcome, SkipReason};
 use crate::prefetch::Prefetch;
 use crate::progress::Run;
 use crate::settings::IndexSettings;
@@ -141,16 +142,46 @@ pub(crate) fn convert_prepared(
     };
     let outcomes = layers::process(job, &plan_layers(job, &chosen, &manifests)?)?;
 
+    let assembled = assemble(job, &chosen, entries, manifests, &outcomes)?;
+    if run.cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    sink.finish(&assembled.update(options.tag))?;
+    Ok(assembled.report)
+}
+
+/// An image index that was written and is not yet visible.
+pub(crate) struct Assembled {
+    image: Descriptor,
+    pub(crate) report: Report,
+}
+
+impl Assembled {
+    /// What makes it visible.
+    pub(crate) fn update(&self, tag: Option<&str>) -> IndexUpdate {
+        IndexUpdate::new(self.image.clone()).tagged(tag)
+    }
+}
+
+/// Writes everything but layers and zTOCs: SOCI indexes, manifests that name them, and the image index of all.
+/// `manifests` are those that the entries lead to, `None` for entries that stay as they are.
+pub(crate) fn assemble(
+    job: Job<'_>,
+    chosen: &[PlatformImage],
+    mut entries: Index,
+    manifests: Vec<Option<Manifest>>,
+    outcomes: &BTreeMap<Digest, LayerOutcome>,
+) -> Result<Assembled> {
     let mut built = Vec::new();
     let mut without_index = Vec::new();
-    for image in &chosen {
-        match build_index(job, Version::V2, image, &outcomes)? {
+    for image in chosen {
+        match build_index(job, Version::V2, image, outcomes)? {
             Some(index) => built.push(index),
             None => without_index.push(image.platform.clone()),
         }
     }
     if built.is_empty() {
-        return Err(nothing_indexed(&outcomes));
+        return Err(nothing_indexed(outcomes));
     }
     let originals: Vec<Digest> = entries.manifests.iter().map(|e| e.digest).collect();
     for ((entry, manifest), original) in entries.manifests.iter_mut().zip(manifests).zip(&originals)
@@ -162,18 +193,16 @@ pub(crate) fn convert_prepared(
         list(&mut entries, index);
     }
     copy_soci_indexes(job, &entries, &built)?;
-
     let bytes = entries.to_bytes();
     job.sink.put(&bytes)?;
     let image = Descriptor::of(media_type::OCI_INDEX, &bytes);
-    if run.cancel.is_cancelled() {
-        return Err(Error::Cancelled);
-    }
-    sink.finish(&IndexUpdate::new(image.clone()).tagged(options.tag))?;
-    Ok(Report {
-        image: Blob::from(&image),
-        platforms: built.into_iter().map(Built::report).collect(),
-        without_index,
+    Ok(Assembled {
+        report: Report {
+            image: Blob::from(&image),
+            platforms: built.into_iter().map(Built::report).collect(),
+            without_index,
+        },
+        image,
     })
 }
 
@@ -292,7 +321,7 @@ pub(crate) fn build_index(
 fn build_prefetch<'o>(
     job: Job<'_>,
     image: &PlatformImage,
-    indexed: &dyn Fn(&Descriptor) -> Option<&'o layers::IndexedLayer>,
+    indexed: &dyn Fn(&Descriptor) -> Option<&'o IndexedLayer>,
 ) -> Result<(Vec<Descriptor>, Vec<String>)> {
     let layers = &image.manifest.layers;
     let mut ranges: BTreeMap<Digest, Vec<_>> = BTreeMap::new();

@@ -5,11 +5,11 @@
 use std::io;
 
 use bstr::BString;
-use sociable_layer::IndexError;
+use sociable_layer::{IndexError, PackError};
 use sociable_oci::{Digest, Platform, SelectError};
 use sociable_ztoc::{DecodeError, EncodeError, ReadError};
 
-use crate::layers::SkipReason;
+use crate::outcome::SkipReason;
 use crate::tree::TreeError;
 
 /// `Result` with [`Error`].
@@ -21,7 +21,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// A source or a sink failed.
     #[error(transparent)]
-    Oci(#[from] sociable_oci::Error),
+    Oci(Box<sociable_oci::Error>),
     /// The source holds no image, or several.
     #[error("cannot tell which image of {place} is meant")]
     Select {
@@ -119,6 +119,24 @@ pub enum Error {
     /// No layer was indexed.
     #[error("no layer was indexed, so there is no index to make: {}", reasons(.0))]
     NothingIndexed(Vec<SkipReason>),
+    /// A directory could not be packed.
+    #[error("cannot pack {place}")]
+    Pack {
+        /// The directory.
+        place: String,
+        /// Why.
+        source: Box<PackError>,
+    },
+    /// A base image whose config and manifest disagree.
+    #[error(
+        "the base image's config describes {described} layers, but its manifest lists {listed}"
+    )]
+    Base {
+        /// In the config.
+        described: usize,
+        /// In the manifest.
+        listed: usize,
+    },
     /// An image without a SOCI index where one is needed.
     #[error("{place} has no SOCI index for {platform}")]
     NoIndex {
@@ -172,6 +190,12 @@ pub enum Error {
     /// Somebody asked to stop.
     #[error("interrupted; nothing was changed at the destination")]
     Cancelled,
+}
+
+impl From<sociable_oci::Error> for Error {
+    fn from(error: sociable_oci::Error) -> Self {
+        Self::Oci(Box::new(error))
+    }
 }
 
 impl From<TreeError> for Error {

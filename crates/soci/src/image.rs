@@ -265,7 +265,7 @@ fn config_platform(source: &dyn Source, manifest: &Manifest) -> Result<Option<Pl
 pub fn config(source: &dyn Source, manifest: &Manifest) -> Result<Config> {
     let bytes = source.document(&manifest.config)?;
     Config::parse(&bytes).map_err(|error| {
-        Error::Oci(sociable_oci::Error::Document {
+        Error::from(sociable_oci::Error::Document {
             document: manifest.config.digest.to_string(),
             place: source.name(),
             source: error,

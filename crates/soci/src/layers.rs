@@ -5,7 +5,6 @@ use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use serde::Serialize;
 use sociable_layer::{Compression, IndexOptions, Indexed};
 use sociable_oci::{
     Algorithm, BlobWriter, Descriptor, Digest, Hashing, Sink, Source, media_type, verified,
@@ -15,69 +14,10 @@ use sociable_ztoc::{Encoded, Ztoc};
 use crate::cache::{Cache, Header, Key};
 use crate::error::{Error, Result, chain};
 use crate::names::{self, OPAQUE_WHITEOUT};
-use crate::prefetch::{self, SpanRange};
+use crate::outcome::{IndexedLayer, LayerOutcome, SkipReason};
+use crate::prefetch;
 use crate::progress::{Event, Run, Work};
 use crate::settings::IndexSettings;
-
-/// Why a layer is not indexed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
-#[serde(tag = "reason", rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum SkipReason {
-    /// It is quicker to fetch it whole.
-    #[error("{size} bytes are less than the minimum of {minimum} bytes (--min-layer-size)")]
-    TooSmall {
-        /// Its size, compressed bytes.
-        size: u64,
-        /// The limit.
-        minimum: u64,
-    },
-    /// Compressed in a way that cannot be entered in the middle.
-    #[error(
-        "it is compressed with {format}, for which SOCI has no index (gzip and plain tar can be indexed)"
-    )]
-    Format {
-        /// What it is compressed with, or its media type.
-        format: String,
-    },
-    /// A layer that lives elsewhere and is not in the source.
-    #[error("it is a foreign layer, and not in the source")]
-    Absent,
-}
-
-/// An indexed layer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct IndexedLayer {
-    /// Digest of its zTOC.
-    pub ztoc: Digest,
-    /// Size of its zTOC, bytes.
-    pub ztoc_size: u64,
-    /// How many spans it has.
-    pub spans: usize,
-    /// How many tar entries it has.
-    pub entries: usize,
-    /// Bytes of its tar, up to the end marker.
-    pub uncompressed_size: u64,
-    /// Whether it has extended attributes or opaque directories.
-    pub needs_xattrs: bool,
-    /// Whether the zTOC came from the cache.
-    pub cached: bool,
-    /// Spans of each path to prefetch, in the order of [`IndexSettings::prefetch`].
-    #[serde(skip)]
-    pub prefetch: Vec<Option<SpanRange>>,
-}
-
-/// What became of a layer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LayerOutcome {
-    /// It was indexed.
-    Indexed(IndexedLayer),
-    /// It was not.
-    Skipped(SkipReason),
-    /// It was only to be copied.
-    Copied,
-}
 
 /// What to do with a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]

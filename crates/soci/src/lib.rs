@@ -11,6 +11,7 @@
 //! |---|---|
 //! | make a SOCI-enabled image (index v2) | [`mod@convert`]; from a pipe [`stream`] |
 //! | make an index beside an image (v1) | [`mod@create`] |
+//! | make an image of a directory | [`mod@pack`] |
 //! | look at an image, or check it | [`mod@inspect`], [`mod@verify`] |
 //! | read its files | [`files`], over the merged [`tree`] |
 //! | index one layer by itself | [`single`] |
@@ -27,8 +28,10 @@ pub mod files;
 pub mod found;
 pub mod image;
 pub mod inspect;
-pub mod layers;
+mod layers;
 pub mod names;
+pub mod outcome;
+pub mod pack;
 pub mod prefetch;
 pub mod progress;
 pub mod settings;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sociable_oci::{Descriptor, Digest};
 
-use crate::layers::LayerOutcome;
+use crate::outcome::LayerOutcome;
 
 /// What a run does with a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

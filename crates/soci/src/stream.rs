@@ -20,7 +20,8 @@ use crate::convert::{self, Options, Report};
 use crate::create;
 use crate::error::{Error, Result};
 use crate::image::Image;
-use crate::layers::{self, IndexedLayer, Job, Prepared, Tee};
+use crate::layers::{self, Job, Prepared, Tee};
+use crate::outcome::IndexedLayer;
 use crate::progress::{Event, Run, Work};
 use crate::soci_index::Version;
 

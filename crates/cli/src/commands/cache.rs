@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::args::CacheArgs;
 use crate::error::CliError;
 use crate::progress::Shown;
-use crate::text;
+use crate::{output, text};
 
 /// Shows or empties the store of zTOCs that saves reading layers again
 #[derive(Debug, Args)]
@@ -51,9 +51,9 @@ pub(crate) fn run(args: &CacheCommand, shown: &Shown) -> Result<(), CliError> {
                 limit: cache.cache_limit,
             };
             if *json {
-                return text::print_json(&info);
+                return output::print_json(&info);
             }
-            text::print(&format!(
+            output::print(&format!(
                 "{}: {} zTOCs, {} of at most {}\n",
                 info.directory,
                 info.ztocs,

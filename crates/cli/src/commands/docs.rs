@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use crate::args::Cli;
 use crate::error::CliError;
-use crate::text;
+use crate::output;
 
 /// Prints completions for a shell
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ pub(crate) struct Man {
 pub(crate) fn completions(args: &Completions) -> Result<(), CliError> {
     let mut out = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "sociable", &mut out);
-    text::print(&String::from_utf8_lossy(&out))
+    output::print(&String::from_utf8_lossy(&out))
 }
 
 pub(crate) fn man(args: &Man) -> Result<(), CliError> {

@@ -11,7 +11,7 @@ use crate::args::{IMAGE_HELP, PlatformArgs};
 use crate::commands::opened::Opened;
 use crate::error::CliError;
 use crate::progress::Shown;
-use crate::text;
+use crate::{output, text};
 
 /// Shows what an image, its SOCI indexes, layers, zTOCs and spans are
 ///
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Inspect, shown: &Shown) -> Result<(), CliError> {
     let info = inspect(&*opened.source, &opened.image, &platforms)?;
     shown.finish();
     if args.json {
-        return text::print_json(&info);
+        return output::print_json(&info);
     }
     let mut out = String::new();
     if let Some(target) = &info.target {
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Inspect, shown: &Shown) -> Result<(), CliError> {
     for platform in &info.platforms {
         self::platform(&mut out, platform);
     }
-    text::print(&out)
+    output::print(&out)
 }
 
 fn platform(out: &mut String, platform: &PlatformInfo) {

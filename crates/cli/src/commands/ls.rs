@@ -13,7 +13,7 @@ use crate::args::IMAGE_HELP;
 use crate::commands::opened::Opened;
 use crate::error::CliError;
 use crate::progress::Shown;
-use crate::text;
+use crate::{output, text};
 
 /// Lists files of an image through its index
 ///
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Ls, shown: &Shown) -> Result<(), CliError> {
     let listed = listed(&tree, args)?;
     shown.finish();
     if args.json {
-        text::print_json(&listed.iter().map(|l| item(&tree, l)).collect::<Vec<_>>())?;
+        output::print_json(&listed.iter().map(|l| item(&tree, l)).collect::<Vec<_>>())?;
     } else {
         let mut out = String::new();
         for each in &listed {
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Ls, shown: &Shown) -> Result<(), CliError> {
                 let _ = writeln!(out, "{}", text::name(&each.name));
             }
         }
-        text::print(&out)?;
+        output::print(&out)?;
     }
     for layer in tree.unseen() {
         if let Some(why) = layers.unseen(*layer) {

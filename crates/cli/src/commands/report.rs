@@ -6,11 +6,11 @@ use std::io::Write as _;
 use serde::Serialize;
 use sociable_oci::Transport;
 use sociable_soci::convert::{LayerReport, PlatformReport, Report};
-use sociable_soci::layers::LayerOutcome;
+use sociable_soci::outcome::LayerOutcome;
 
 use crate::args::is_stream;
 use crate::error::CliError;
-use crate::text;
+use crate::{output, text};
 
 /// Prints a report; where standard output carries the image, to standard error.
 pub(crate) fn print(report: &Report, destination: &Transport, json: bool) -> Result<(), CliError> {
@@ -35,7 +35,7 @@ pub(crate) fn print(report: &Report, destination: &Transport, json: bool) -> Res
         let _ = std::io::stderr().lock().write_all(text.as_bytes());
         return Ok(());
     }
-    text::print(&text)
+    output::print(&text)
 }
 
 fn human(report: &Report, destination: &Transport) -> String {

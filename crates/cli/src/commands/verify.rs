@@ -9,7 +9,7 @@ use crate::args::{IMAGE_HELP, PlatformArgs};
 use crate::commands::opened::Opened;
 use crate::error::CliError;
 use crate::progress::Shown;
-use crate::text;
+use crate::{output, text};
 
 /// Reads the layers again and checks everything that an image's SOCI indexes claim
 ///
@@ -40,10 +40,10 @@ pub(crate) fn run(args: &Verify, shown: &Shown) -> Result<(), CliError> {
     let verdict = verify(&*opened.source, &opened.image, &platforms, shown.run(0))?;
     shown.finish();
     if args.json {
-        text::print_json(&verdict)?;
+        output::print_json(&verdict)?;
     } else {
         for problem in &verdict.problems {
-            text::print(&format!("{}\n", text::printable(&problem.to_string())))?;
+            output::print(&format!("{}\n", text::printable(&problem.to_string())))?;
         }
         let checked = format!(
             "{} of {}: {} with {} and {} entries in {} of layers",
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Verify, shown: &Shown) -> Result<(), CliError> {
             0 => "all claims hold".to_owned(),
             n => text::count(n, "problem"),
         };
-        text::print(&format!("{checked}: {outcome}\n"))?;
+        output::print(&format!("{checked}: {outcome}\n"))?;
     }
     if verdict.holds() {
         Ok(())

@@ -19,7 +19,7 @@ use crate::args::ZtocArgs;
 use crate::commands::opened;
 use crate::error::{CliError, index_hint};
 use crate::progress::Shown;
-use crate::text;
+use crate::{output, text};
 
 /// Builds and reads the zTOC of a single layer
 #[derive(Debug, Args)]
@@ -147,13 +147,13 @@ fn build(args: &Build, shown: &Shown) -> Result<(), CliError> {
     let digest = Digest::from_sha256(encoded.digest().0);
     shown.finish();
     if args.json {
-        return text::print_json(&Built {
+        return output::print_json(&Built {
             layer: Digest::from_sha256(indexed.digest.0),
             layer_size: indexed.size,
             ztoc: ztoc_info(&indexed.ztoc, digest, encoded.size()),
         });
     }
-    text::print(&format!("{digest} {}\n", encoded.size()))
+    output::print(&format!("{digest} {}\n", encoded.size()))
 }
 
 /// Writes a file that appears when it is whole.
@@ -202,7 +202,7 @@ fn info(args: &Info) -> Result<(), CliError> {
     let (ztoc, digest, size) = read(&args.ztoc)?;
     let info = ztoc_info(&ztoc, digest, size);
     if args.json {
-        return text::print_json(&info);
+        return output::print_json(&info);
     }
     let mut out = String::new();
     let _ = writeln!(out, "zTOC       {digest}  {}", text::size(size));
@@ -234,7 +234,7 @@ fn info(args: &Info) -> Result<(), CliError> {
         "entries    {}: {} files, {} directories, {} links, {} others",
         entries.count, entries.files, entries.directories, entries.links, entries.others
     );
-    text::print(&out)
+    output::print(&out)
 }
 
 fn ls(args: &List) -> Result<(), CliError> {
@@ -255,7 +255,7 @@ fn ls(args: &List) -> Result<(), CliError> {
             text::name(&entry.name)
         );
     }
-    text::print(&out)
+    output::print(&out)
 }
 
 fn cat(args: &Read, shown: &Shown) -> Result<(), CliError> {
@@ -294,7 +294,7 @@ fn verify(args: &Verify) -> Result<(), CliError> {
     let layer = File::open(&args.layer).map_err(CliError::io("open", args.layer.display()))?;
     let (ztoc_place, layer_place) = (args.ztoc.display(), args.layer.display());
     match check_ztoc(layer, &ztoc) {
-        Ok(()) => text::print(&format!(
+        Ok(()) => output::print(&format!(
             "{ztoc_place}: {} and {} entries of {layer_place}: all claims hold\n",
             text::count(ztoc.spans.len(), "span"),
             ztoc.entries.len()

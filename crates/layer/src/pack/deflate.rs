@@ -1,5 +1,12 @@
 //! Compression on all cores into one gzip member that can be entered at every span.
 //!
+//! ```text
+//!            ┌▶ deflate ─┐
+//!  tar ─▶ pieces ─▶ …   ─┼▶ collect in order ─▶ out
+//!            └▶ deflate ─┘          ├─▶ SHA-256 of blob and spans
+//!                                   └─▶ SHA-256 of the tar
+//! ```
+//!
 //! The stream is cut into pieces of at most [`PIECE`] bytes. Each is compressed on its own, with
 //! the 32 KiB before it as dictionary, and ends on a whole byte; put one after another they are
 //! one deflate stream. The places of the pieces' ends depend on the planner alone, so the bytes do
@@ -8,26 +15,35 @@
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{Scope, ScopedJoinHandle};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use sha2::Digest as _;
-use sociable_flate::{Deflater, PieceEnd, WINDOW_SIZE};
+use sociable_flate::{DeflateError, Deflater, PieceEnd, WINDOW_SIZE};
 use sociable_policy::{Boundary, SpanPlanner};
 use sociable_ztoc::{Checkpoint, Sha256, Window};
 
+use super::PackError;
 use crate::digests::{Cut, Digests, Hasher};
+use crate::pool::Pool;
 
-/// Largest piece compressed at once, uncompressed bytes.
-const PIECE: u64 = 512 * 1024;
-/// Most pieces under way at once: with their output some 1 MiB each.
-const MAX_IN_FLIGHT: usize = 40;
+/// Largest piece compressed at once, uncompressed bytes. Twice that gives no smaller layers.
+const PIECE: u64 = 256 * 1024;
+/// A piece with the window before it.
+const TEXT: usize = 256 * 1024 + WINDOW_SIZE;
+/// A piece that did not shrink, in blocks.
+const OUTPUT: usize = 257 * 1024;
+/// Most pieces that are under way at once. Each needs some 550 KiB: 26 MiB in all.
+const MAX_IN_FLIGHT: usize = 48;
+/// Pieces waiting to be hashed for the diff ID.
+const DIFF_QUEUE: usize = 4;
 /// RFC 1952, section 2.3: gzip, deflate, no flags, no time, no extra flags, unknown system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
 /// How to compress.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
-    pub(crate) level: u8,
+    pub(crate) deflater: Deflater,
+    /// Threads that compress, at least one.
     pub(crate) jobs: usize,
     pub(crate) max_spans: usize,
 }
@@ -61,7 +77,7 @@ impl Text {
 struct Piece {
     text: Text,
     last: bool,
-    done: Sender<Done>,
+    done: Sender<Result<Done, DeflateError>>,
 }
 
 /// A compressed piece.
@@ -73,15 +89,30 @@ struct Done {
 
 /// A piece the collector waits for, in order.
 struct Expected {
-    done: Receiver<Done>,
+    done: Receiver<Result<Done, DeflateError>>,
     text: Text,
     /// A span begins at its end.
     cut: bool,
+    /// The stream ends at its end.
+    last: bool,
+}
+
+/// Why a piece was not taken.
+#[derive(Debug, Clone, Copy)]
+enum Refused {
+    /// It would begin a span too many.
+    Spans,
+    /// Writing has failed; the collector knows why.
+    Gone,
 }
 
 /// Takes the uncompressed stream, as [`Write`].
+///
+/// An error there says only that it is over: [`Compressor::finish`] says why. Dropped before that,
+/// it leaves the compressed stream without an end.
 pub(crate) struct Compressor<'scope, 'p> {
     planner: &'p mut dyn SpanPlanner,
+    texts: Pool,
     /// The piece in the making, behind up to a window of what came before it.
     current: Vec<u8>,
     /// Where in `current` the piece starts.
@@ -95,31 +126,51 @@ pub(crate) struct Compressor<'scope, 'p> {
     piece_end: usize,
     cuts: usize,
     max_spans: usize,
+    /// Why nothing more is taken.
+    refused: Option<Refused>,
     pieces: Sender<Piece>,
     expected: SyncSender<Expected>,
-    collector: ScopedJoinHandle<'scope, io::Result<Compressed>>,
+    collector: ScopedJoinHandle<'scope, Result<Compressed, PackError>>,
 }
 
 impl<'scope, 'p> Compressor<'scope, 'p> {
     /// Starts workers and collector in `scope`; compressed bytes go to `out`.
+    ///
+    /// # Errors
+    /// [`PackError::Thread`].
     pub(crate) fn start<'env>(
         scope: &'scope Scope<'scope, 'env>,
         out: impl Write + Send + 'scope,
         planner: &'p mut dyn SpanPlanner,
         settings: Settings,
-    ) -> Self {
-        let jobs = settings.jobs.max(1);
+    ) -> Result<Self, PackError> {
+        let texts = Pool::default();
+        let outputs = Pool::default();
         let (pieces, queue) = channel();
         let queue = Arc::new(Mutex::new(queue));
-        for _ in 0..jobs {
+        let mut jobs = 0;
+        for _ in 0..settings.jobs {
             let queue = Arc::clone(&queue);
-            scope.spawn(move || work(&queue, settings.level));
+            let outputs = outputs.clone();
+            let work = move || work(&queue, settings.deflater, &outputs);
+            match Builder::new().spawn_scoped(scope, work) {
+                Ok(_) => jobs += 1,
+                // Fewer are slower, no more.
+                Err(_) if jobs > 0 => break,
+                Err(error) => return Err(PackError::Thread(error)),
+            }
         }
         // One piece is in the making, one is being collected, the rest wait or are compressed.
-        let (expected, waiting) = sync_channel((jobs * 2).min(MAX_IN_FLIGHT));
-        let collector = scope.spawn(move || collect(&waiting, out));
+        let (expected, waiting) = sync_channel((jobs * 4).min(MAX_IN_FLIGHT));
+        let collector = Builder::new()
+            .spawn_scoped(scope, {
+                let texts = texts.clone();
+                move || collect(&waiting, out, &texts, outputs)
+            })
+            .map_err(PackError::Thread)?;
         let mut compressor = Self {
             planner,
+            texts,
             current: Vec::new(),
             start: 0,
             offset: 0,
@@ -128,12 +179,18 @@ impl<'scope, 'p> Compressor<'scope, 'p> {
             piece_end: 0,
             cuts: 1,
             max_spans: settings.max_spans,
+            refused: (settings.max_spans == 0).then_some(Refused::Spans),
             pieces,
             expected,
             collector,
         };
         compressor.plan(&[]);
-        compressor
+        Ok(compressor)
+    }
+
+    /// Bytes taken so far.
+    pub(crate) fn position(&self) -> u64 {
+        self.offset + (self.current.len() - self.start) as u64
     }
 
     fn boundary(&self) -> Boundary {
@@ -149,19 +206,23 @@ impl<'scope, 'p> Compressor<'scope, 'p> {
     fn plan(&mut self, before: &[u8]) {
         let at = self.boundary();
         if self.ask_at <= self.offset {
-            self.ask_at = self.offset.saturating_add(self.planner.ask_after(&at).max(1));
+            let distance = self.planner.ask_after(&at).max(1);
+            self.ask_at = self.offset.saturating_add(distance);
         }
         let distance = self.ask_at - self.offset;
-        let size = distance.div_ceil(distance.div_ceil(PIECE));
+        let size = distance.div_ceil(distance.div_ceil(PIECE).max(1));
         let window = &before[before.len().saturating_sub(WINDOW_SIZE)..];
         self.start = window.len();
         self.piece_end = self.start + usize::try_from(size).unwrap_or(0);
-        self.current = Vec::with_capacity(self.piece_end);
+        self.current = self.texts.take(TEXT);
         self.current.extend_from_slice(window);
     }
 
-    fn end_piece(&mut self, last: bool) -> io::Result<()> {
-        let text = Text { bytes: Arc::new(std::mem::take(&mut self.current)), start: self.start };
+    fn end_piece(&mut self, last: bool) -> Result<(), Refused> {
+        let text = Text {
+            bytes: Arc::new(std::mem::take(&mut self.current)),
+            start: self.start,
+        };
         self.offset += text.content().len() as u64;
         let mut cut = false;
         if !last && self.offset >= self.ask_at {
@@ -171,31 +232,51 @@ impl<'scope, 'p> Compressor<'scope, 'p> {
             self.last_cut = self.offset;
             self.cuts += 1;
             if self.cuts > self.max_spans {
-                return Err(io::Error::other(format!(
-                    "the layer has more than {} spans: use a larger span size",
-                    self.max_spans
-                )));
+                return Err(Refused::Spans);
             }
         }
         let (sender, done) = channel();
-        // Workers and collector are gone only after an error, which `finish` reports.
-        let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
-        self.pieces.send(Piece { text: text.clone(), last, done: sender }).map_err(|_| gone())?;
-        self.expected.send(Expected { done, text: text.clone(), cut }).map_err(|_| gone())?;
+        let piece = Piece {
+            text: text.clone(),
+            last,
+            done: sender,
+        };
+        let expected = Expected {
+            done,
+            text: text.clone(),
+            cut,
+            last,
+        };
+        // Workers and collector are gone only after an error.
+        self.pieces.send(piece).map_err(|_| Refused::Gone)?;
+        self.expected.send(expected).map_err(|_| Refused::Gone)?;
         self.plan(&text.bytes);
         Ok(())
     }
 
-    /// Ends the stream.
+    /// Ends the stream, unless it has failed before.
     ///
     /// # Errors
-    /// What writing the compressed bytes reported.
-    pub(crate) fn finish(mut self) -> io::Result<Compressed> {
-        let result = self.end_piece(true);
+    /// What has failed: [`PackError::Limit`], [`PackError::Write`], [`PackError::Worker`],
+    /// [`PackError::Thread`].
+    pub(crate) fn finish(mut self) -> Result<Compressed, PackError> {
+        match self.refused {
+            Some(Refused::Spans) => {
+                return Err(PackError::Limit {
+                    what: "spans",
+                    limit: self.max_spans,
+                });
+            }
+            Some(Refused::Gone) => {}
+            // When this is refused, the collector says why.
+            None => {
+                let _ = self.end_piece(true);
+            }
+        }
         drop(self.pieces);
         drop(self.expected);
         match self.collector.join() {
-            Ok(collected) => collected.and_then(|compressed| result.map(|()| compressed)),
+            Ok(collected) => collected,
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }
@@ -203,11 +284,17 @@ impl<'scope, 'p> Compressor<'scope, 'p> {
 
 impl Write for Compressor<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.refused.is_some() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let room = self.piece_end - self.current.len();
         let taken = &bytes[..bytes.len().min(room)];
         self.current.extend_from_slice(taken);
-        if self.current.len() == self.piece_end {
-            self.end_piece(false)?;
+        if self.current.len() == self.piece_end
+            && let Err(refused) = self.end_piece(false)
+        {
+            self.refused = Some(refused);
+            return Err(io::ErrorKind::BrokenPipe.into());
         }
         Ok(taken.len())
     }
@@ -217,72 +304,154 @@ impl Write for Compressor<'_, '_> {
     }
 }
 
-fn work(queue: &Mutex<Receiver<Piece>>, level: u8) {
-    let Some(mut deflater) = Deflater::new(level) else { return };
+fn work(queue: &Mutex<Receiver<Piece>>, deflater: Deflater, outputs: &Pool) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(piece) = next else { return };
-        let mut output = Vec::new();
-        let end = deflater.piece(piece.text.window(), piece.text.content(), piece.last, &mut output);
-        let mut checksum = crc32fast::Hasher::new();
-        checksum.update(piece.text.content());
+        let Ok(Piece { text, last, done }) = next else {
+            return;
+        };
+        let mut output = outputs.take(OUTPUT);
+        let result = deflater
+            .piece(text.window(), text.content(), last, &mut output)
+            .map(|end| {
+                let mut checksum = crc32fast::Hasher::new();
+                checksum.update(text.content());
+                Done {
+                    output,
+                    end,
+                    checksum,
+                }
+            });
+        // Whoever hashes it last shall own it.
+        drop(text);
         // Nobody waits any more when writing has failed.
-        let _ = piece.done.send(Done { output, end, checksum });
+        let _ = done.send(result);
     }
 }
 
-fn collect(waiting: &Receiver<Expected>, mut out: impl Write) -> io::Result<Compressed> {
+/// Writes, and remembers how far it has come.
+struct Out<W> {
+    inner: W,
+    written: u64,
+}
+
+impl<W: Write> Out<W> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), PackError> {
+        let result = self.inner.write_all(bytes);
+        self.check(result)?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), PackError> {
+        let result = self.inner.flush();
+        self.check(result)
+    }
+
+    fn check(&self, result: io::Result<()>) -> Result<(), PackError> {
+        result.map_err(|source| PackError::Write {
+            offset: self.written,
+            source,
+        })
+    }
+}
+
+/// Writes the pieces in order, with header and trailer.
+fn collect(
+    waiting: &Receiver<Expected>,
+    out: impl Write,
+    pool: &Pool,
+    outputs: Pool,
+) -> Result<Compressed, PackError> {
+    let mut out = Out {
+        inner: out,
+        written: 0,
+    };
     std::thread::scope(|scope| {
-        let hasher = Hasher::start(scope);
-        let (diff_sender, diff_receiver) = sync_channel::<Text>(4);
-        let diff = scope.spawn(move || {
-            let mut hasher = sha2::Sha256::new();
-            for text in diff_receiver {
-                hasher.update(text.content());
-            }
-            Sha256(hasher.finalize().into())
-        });
+        let hasher = Hasher::start(scope, outputs).map_err(PackError::Thread)?;
+        let (diff_sender, texts) = sync_channel::<Text>(DIFF_QUEUE);
+        let diff = Builder::new()
+            .spawn_scoped(scope, move || diff_id(&texts, pool))
+            .map_err(PackError::Thread)?;
         let mut checksum = crc32fast::Hasher::new();
-        let (mut compressed, mut uncompressed) = (HEADER.len() as u64, 0u64);
+        let mut uncompressed = 0u64;
         let mut checkpoints = vec![Checkpoint {
-            compressed,
+            compressed: HEADER.len() as u64,
             uncompressed,
             bits: 0,
             window: Window::ending_with(&[]),
         }];
-        out.write_all(&HEADER)?;
-        let first = Cut { at: HEADER.len(), shares_byte: false };
-        hasher.chunk(Arc::new(HEADER.to_vec()), vec![first]);
-        for Expected { done, text, cut } in waiting {
-            let Ok(done) = done.recv() else {
-                return Err(io::Error::from(io::ErrorKind::OutOfMemory));
+        out.put(&HEADER)?;
+        let first = Cut {
+            at: HEADER.len(),
+            shares_byte: false,
+        };
+        hasher.chunk(HEADER.to_vec(), vec![first]);
+        loop {
+            // Nothing more is sent without a last piece when the tar has failed.
+            let Ok(expected) = waiting.recv() else {
+                return Err(PackError::Worker);
             };
-            out.write_all(&done.output)?;
+            let Expected {
+                done,
+                text,
+                cut,
+                last,
+            } = expected;
+            let Ok(done) = done.recv() else {
+                return Err(PackError::Worker);
+            };
+            let done = done?;
+            let piece_at = out.written;
+            out.put(&done.output)?;
             checksum.combine(&done.checksum);
             uncompressed += text.content().len() as u64;
             let mut cuts = Vec::new();
             if cut {
                 let PieceEnd { bytes: at, bits } = done.end;
-                cuts.push(Cut { at, shares_byte: bits != 0 });
+                cuts.push(Cut {
+                    at,
+                    shares_byte: bits != 0,
+                });
                 checkpoints.push(Checkpoint {
-                    compressed: compressed + at as u64,
+                    compressed: piece_at + at as u64,
                     uncompressed,
                     bits,
                     window: Window::ending_with(&text.bytes),
                 });
             }
-            compressed += done.output.len() as u64;
-            hasher.chunk(Arc::new(done.output), cuts);
+            hasher.chunk(done.output, cuts);
+            // Fails only when the thread is gone, which joining it reports.
             let _ = diff_sender.send(text);
+            if last {
+                break;
+            }
         }
         let mut trailer = checksum.finalize().to_le_bytes().to_vec();
-        // RFC 1952: the length modulo 2^32.
-        trailer.extend_from_slice(&(uncompressed as u32).to_le_bytes());
-        out.write_all(&trailer)?;
+        // RFC 1952, section 2.3.1: the length modulo 2^32.
+        trailer.extend_from_slice(&uncompressed.to_le_bytes()[..4]);
+        out.put(&trailer)?;
         out.flush()?;
-        hasher.chunk(Arc::new(trailer), Vec::new());
+        hasher.chunk(trailer, Vec::new());
         drop(diff_sender);
-        let diff_id = diff.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        Ok(Compressed { checkpoints, digests: hasher.finish(), diff_id })
+        let diff_id = diff
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok(Compressed {
+            checkpoints,
+            digests: hasher.finish(),
+            diff_id,
+        })
     })
+}
+
+fn diff_id(texts: &Receiver<Text>, pool: &Pool) -> Sha256 {
+    let mut hasher = sha2::Sha256::new();
+    for text in texts {
+        hasher.update(text.content());
+        if let Some(buffer) = Arc::into_inner(text.bytes) {
+            pool.give(buffer);
+        }
+    }
+    Sha256(hasher.finalize().into())
 }

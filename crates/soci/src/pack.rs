@@ -1,0 +1,281 @@
+//! `pack`: a directory becomes an image with its index, in one pass.
+//!
+//! The directory's files become one layer, alone or on top of a base image, whose layers are indexed too. The result is
+//! what [`convert`](mod@crate::convert) would make of the image without an index.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use bstr::BStr;
+use sociable_layer::{PackError, PackOptions, Packed};
+use sociable_oci::document::History;
+use sociable_oci::{
+    BlobWriter, Config, Descriptor, Digest, Hashing, Index, Manifest, Platform, Sink, Source,
+    media_type,
+};
+use sociable_tar::walk;
+
+use crate::cache::Cache;
+use crate::convert::{Report, assemble};
+use crate::error::{Error, Result};
+use crate::image::{PlatformImage, config};
+use crate::layers::{self, Job, Plan};
+use crate::names::INDEX_DIGEST;
+use crate::outcome::{LayerOutcome, SkipReason};
+use crate::progress::{Event, Run};
+use crate::settings::IndexSettings;
+
+/// What to pack, and how.
+pub struct Options<'a> {
+    /// The directory.
+    pub directory: &'a Path,
+    /// How it is walked: what is left out, owners, times.
+    pub walk: walk::Options,
+    /// How the new layer, and those of the base image, are indexed.
+    pub settings: &'a IndexSettings,
+    /// The new layer is indexed if it has at least so many (compressed) bytes; [`IndexSettings::min_layer_size`] is for
+    /// the layers of the base image.
+    pub min_layer_size: u64,
+    /// Compression level, 0 to 9.
+    pub level: u8,
+    /// What to put the layer on.
+    pub base: Option<Base<'a>>,
+    /// What the new image runs on, if it has no base.
+    pub platform: Platform,
+    /// Changes the config of the base image, or of an empty one.
+    pub configure: &'a dyn Fn(&mut Config),
+    /// When the image was made, RFC 3339.
+    pub created: Option<String>,
+    /// Where zTOCs are kept from run to run.
+    pub cache: Option<&'a Cache>,
+    /// The tag of the new image in the sink.
+    pub tag: Option<&'a str>,
+}
+
+/// A base image.
+#[derive(Clone, Copy)]
+pub struct Base<'a> {
+    /// Where it is.
+    pub source: &'a dyn Source,
+    /// The image.
+    pub image: &'a PlatformImage,
+}
+
+/// Packs a directory.
+///
+/// # Errors
+/// [`Error`]; the sink's `index.json` then is as it was.
+pub fn pack(sink: Box<dyn Sink>, options: Options<'_>, run: Run<'_>) -> Result<Report> {
+    let Options {
+        directory,
+        walk,
+        settings,
+        min_layer_size,
+        level,
+        base,
+        platform,
+        configure,
+        created,
+        cache,
+        tag,
+    } = options;
+    let job = Job {
+        source: base.map_or(&Nothing as &dyn Source, |base| base.source),
+        sink: &*sink,
+        settings,
+        cache,
+        prepared: None,
+        run,
+    };
+    let (mut manifest, mut image_config) = beginnings(base, platform)?;
+    let mut planned: Vec<(Descriptor, Plan)> = Vec::new();
+    for layer in &manifest.layers {
+        if !planned
+            .iter()
+            .any(|(known, _)| known.digest == layer.digest)
+        {
+            planned.push((layer.clone(), layers::plan(layer, settings, job.source)?));
+        }
+    }
+    let mut outcomes = layers::process(job, &planned)?;
+
+    let packed = layer(job, directory, walk, level)?;
+    let digest = Digest::from_sha256(packed.digest.0);
+    let new = Descriptor::new(media_type::OCI_LAYER_GZIP, digest, packed.size);
+    let outcome = if packed.size < min_layer_size {
+        LayerOutcome::Skipped(SkipReason::TooSmall {
+            size: packed.size,
+            minimum: min_layer_size,
+        })
+    } else {
+        LayerOutcome::Indexed(layers::store(job, &new, &packed.ztoc)?)
+    };
+    run.progress.event(&Event::Done {
+        layer: &new,
+        outcome: &outcome,
+    });
+    outcomes.insert(digest, outcome);
+    manifest.layers.push(new);
+
+    image_config.created.clone_from(&created);
+    "layers".clone_into(&mut image_config.rootfs.kind);
+    image_config
+        .rootfs
+        .diff_ids
+        .push(Digest::from_sha256(packed.diff_id.0));
+    // A base without a history stays without: a history of some layers only is not valid.
+    if manifest.layers.len() == 1 || !image_config.history.is_empty() {
+        image_config.history.push(History {
+            created,
+            created_by: "sociable pack".to_owned(),
+            ..History::default()
+        });
+    }
+    configure(&mut image_config);
+    let platform = image_config.platform().normalize();
+    let bytes = image_config.to_bytes();
+    job.sink.put(&bytes)?;
+    manifest.config = Descriptor::of(media_type::OCI_CONFIG, &bytes);
+
+    let mut descriptor = Descriptor::of(media_type::OCI_MANIFEST, &manifest.to_bytes());
+    descriptor.platform = Some(platform.clone());
+    let image = PlatformImage {
+        platform,
+        descriptor: descriptor.clone(),
+        manifest: manifest.clone(),
+    };
+    let entries = Index::new(vec![descriptor]);
+    let assembled = assemble(job, &[image], entries, vec![Some(manifest)], &outcomes)?;
+    if run.cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    sink.finish(&assembled.update(tag))?;
+    Ok(assembled.report)
+}
+
+/// Manifest and config to begin with: those of the base image, or empty ones.
+fn beginnings(base: Option<Base<'_>>, platform: Platform) -> Result<(Manifest, Config)> {
+    let Some(Base { source, image }) = base else {
+        let config = Config {
+            architecture: platform.architecture,
+            os: platform.os,
+            os_version: platform.os_version,
+            os_features: platform.os_features,
+            variant: platform.variant,
+            ..Config::default()
+        };
+        // The config is known when everything else is.
+        let placeholder = Descriptor::of(media_type::OCI_CONFIG, b"");
+        return Ok((Manifest::new(placeholder, Vec::new()), config));
+    };
+    let config = config(source, &image.manifest)?;
+    let mut manifest = image.manifest.clone();
+    let (described, listed) = (config.rootfs.diff_ids.len(), manifest.layers.len());
+    if described != listed {
+        return Err(Error::Base { described, listed });
+    }
+    media_type::OCI_MANIFEST.clone_into(&mut manifest.media_type);
+    manifest.subject = None;
+    manifest.annotations.remove(INDEX_DIGEST);
+    Ok((manifest, config))
+}
+
+/// Writes the new layer.
+fn layer(job: Job<'_>, directory: &Path, walk: walk::Options, level: u8) -> Result<Packed> {
+    let run = job.run;
+    let mut out = Cancellable {
+        writer: job.sink.begin_with(None, Hashing::Caller)?,
+        run,
+    };
+    let mut planner = job.settings.planner();
+    let mut seen = 0;
+    let mut progress = |at: sociable_layer::pack::Progress| {
+        let bytes = at.bytes.saturating_sub(seen);
+        seen = at.bytes;
+        run.progress.event(&Event::Input { bytes });
+    };
+    let options = PackOptions {
+        build_tool_identifier: job.settings.build_tool_identifier.as_str().into(),
+        span_size: job.settings.span_size,
+        planner: &mut *planner,
+        level,
+        jobs: run.jobs,
+        limits: job.settings.limits,
+        progress: Some(&mut progress),
+    };
+    let mut skipped = |name: &BStr, what: &'static str| {
+        run.note(&format!("{name} is left out: it is {what}"));
+    };
+    let walk = walk::Walk::new(directory, walk);
+    let packed = sociable_layer::pack_dir(walk, &mut out, options, &mut skipped);
+    let packed = packed.map_err(|source| {
+        if run.cancel.is_cancelled() {
+            return Error::Cancelled;
+        }
+        match source {
+            PackError::Write { source, .. } => {
+                sociable_oci::Error::io("write a layer to", job.sink.name())(source).into()
+            }
+            source => Error::Pack {
+                place: directory.display().to_string(),
+                source: Box::new(source),
+            },
+        }
+    })?;
+    let digest = Digest::from_sha256(packed.digest.0);
+    out.writer.commit_trusted(&digest, packed.size)?;
+    Ok(packed)
+}
+
+/// Stops taking bytes when somebody asked to stop.
+struct Cancellable<'a> {
+    writer: Box<dyn BlobWriter>,
+    run: Run<'a>,
+}
+
+impl Write for Cancellable<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.run.cancel.is_cancelled() {
+            return Err(io::Error::other("interrupted"));
+        }
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// The source of an image without a base.
+struct Nothing;
+
+impl Nothing {
+    fn no_blob(digest: &Digest) -> sociable_oci::Error {
+        sociable_oci::Error::NoBlob {
+            place: "an image without a base".to_owned(),
+            digest: *digest,
+        }
+    }
+}
+
+impl Source for Nothing {
+    fn name(&self) -> String {
+        "an image without a base".to_owned()
+    }
+
+    fn index(&self) -> sociable_oci::Result<Index> {
+        Ok(Index::new(Vec::new()))
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> sociable_oci::Result<Box<dyn io::Read + Send>> {
+        Err(Self::no_blob(&descriptor.digest))
+    }
+
+    fn blob_at(&self, descriptor: &Descriptor, _: u64, _: usize) -> sociable_oci::Result<Vec<u8>> {
+        Err(Self::no_blob(&descriptor.digest))
+    }
+
+    fn has(&self, _: &Digest) -> sociable_oci::Result<bool> {
+        Ok(false)
+    }
+}
