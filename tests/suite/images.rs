@@ -178,7 +178,7 @@ fn a_second_run_reads_no_layer() {
     let done = run(&mut convert(&second.arg(), &second.arg(), &options)).ok();
     assert_eq!(second.index_json(), first.index_json(), "{done}");
     // Told to, it reads them; other options are other zTOCs.
-    let _ = run(&mut convert(&second.arg(), &second.arg(), &options).arg("--force")).refused();
+    let _ = run(convert(&second.arg(), &second.arg(), &options).arg("--force")).refused();
     let mut other = sociable(["convert", &second.arg(), &second.arg()]);
     let _ = run(other.args(options).args(["--min-layer-size", "1000"])).refused();
 
@@ -397,7 +397,7 @@ fn verify_finds_what_does_not_hold() {
         }),
         ("a zTOC's byte", "", |l| {
             overwrite(l, &l.indexed()[0].ztoc, |b| {
-                *b.last_mut().expect("a byte") ^= 1
+                *b.last_mut().expect("a byte") ^= 1;
             });
         }),
         ("a missing zTOC", "no blob", |l| {

@@ -100,6 +100,10 @@ pub(crate) enum Style {
 pub(crate) const IMAGE_HELP: &str =
     "The image: oci:DIR[:TAG], oci-archive:FILE[:TAG], or - for standard input";
 
+/// An image that is written.
+pub(crate) const DESTINATION_HELP: &str =
+    "Where the image goes: oci:DIR[:TAG], oci-archive:FILE[:TAG], or - for standard output";
+
 /// Which platforms of an image are meant.
 #[derive(Debug, Args)]
 pub(crate) struct PlatformArgs {

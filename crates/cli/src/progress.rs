@@ -18,7 +18,7 @@ static CANCEL: Cancel = Cancel::new();
 
 /// What a command shows.
 pub(crate) struct Shown {
-    quiet: bool,
+    pub(crate) quiet: bool,
     pub(crate) verbose: bool,
     bars: Option<Bars>,
     lines: bool,
@@ -145,7 +145,12 @@ fn done(layer: &Descriptor, outcome: &LayerOutcome) -> String {
             if indexed.cached { " (cached)" } else { "" }
         ),
         LayerOutcome::Skipped(reason) => format!("{head}: not indexed: {reason}"),
-        LayerOutcome::Copied => format!("{head}: copied"),
+        // May be any blob of an image that is no layer.
+        LayerOutcome::Copied => format!(
+            "blob  {} {}: copied",
+            short(&layer.digest),
+            text::size(layer.size)
+        ),
     }
 }
 

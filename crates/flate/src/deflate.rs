@@ -1,41 +1,40 @@
 //! Compression of one piece of a longer deflate stream.
 
-use std::ffi::c_int;
+use std::ffi::{c_int, c_uint, c_void};
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 use libz_rs_sys::{
-    Z_BLOCK, Z_BUF_ERROR, Z_DEFAULT_STRATEGY, Z_DEFLATED, Z_FINISH, Z_OK, Z_STREAM_END,
-    Z_SYNC_FLUSH, deflate, deflateEnd, deflateInit2_, deflatePending, deflateSetDictionary,
-    deflateTune, z_stream, zlibVersion,
+    Z_BUF_ERROR, Z_DEFAULT_STRATEGY, Z_DEFLATED, Z_FINISH, Z_OK, Z_STREAM_END, Z_SYNC_FLUSH,
+    deflate, deflateEnd, deflateInit2_, deflateSetDictionary, deflateTune, z_stream, zlibVersion,
 };
 
 use crate::WINDOW_SIZE;
 
-/// Where a piece's last data block ended within the piece's output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PieceEnd {
-    /// Whole or begun compressed bytes up to the end of the last data block.
-    pub bytes: usize,
-    /// Bits of the last of those bytes that are not used by the block, 0 to 7: they belong to the
-    /// empty stored block that fills the piece up to a whole byte.
-    pub bits: u8,
-}
-
 /// Why a piece could not be compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DeflateError {
-    /// No memory for the compressor's state (about 370 KiB).
+    /// No memory for zlib's state.
     #[error("out of memory")]
     Memory,
 }
 
 /// A compressor for pieces of one deflate stream.
 ///
-/// Every piece ends on a whole byte, so that pieces compressed apart can be put one after another.
+/// Every piece ends on a whole byte and where a block ends, so that pieces compressed apart can be
+/// put one after another, and decompression can start between any two.
+///
+/// To that end a piece's last byte stands in a stored block of its own. An empty one would do for
+/// joining. But then an index has the end of the block before it, mostly within a byte, and
+/// soci-snapshotter v0.16 reads a byte behind the bytes of a span that begins so; what it finds
+/// there may look like the header of a block that cannot be.
+///
 /// The same bytes, dictionary and level give the same output, whatever was compressed before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Deflater {
     level: u8,
+    /// For zlib's state, some 330 KiB.
+    memory: Box<Memory>,
 }
 
 /// How hard zlib looks for matches, as `deflateTune` takes it.
@@ -54,19 +53,19 @@ struct Tuning {
 /// One way to look for matches: a level of zlib-rs, and what is changed about it.
 type Way = (c_int, Option<Tuning>);
 
-/// The ways for one of our levels; where there are two, a sample of each piece decides.
+/// The way for one of our levels.
 ///
 /// zlib-rs finds no matches of three bytes below level 9, which costs up to 3 % in programs and
-/// libraries; in texts full of numbers those of level 9 do harm, since it takes them however far
-/// away they are (C zlib does not). So our levels 6 to 8 are its level 9 with less effort (the
-/// numbers are C zlib's for these levels, but for shorter chains), or its level of that number.
-fn ways(level: u8) -> (Way, Option<Way>) {
-    let own = (c_int::from(level), None);
+/// libraries. In texts there is nothing to gain by them; much is even lost in texts full of
+/// numbers, as level 9 takes such matches however far away they are (C zlib does not). So our
+/// levels 6 to 8 are zlib-rs's own for texts, and its level 9 with less effort for all else: the
+/// numbers are C zlib's for these levels, but for shorter chains.
+fn way(level: u8, is_text: bool) -> Way {
     let (good, lazy, nice, chain) = match level {
-        6 => (8, 16, 128, 48),
-        7 => (8, 32, 128, 128),
-        8 => (32, 64, 258, 512),
-        _ => return (own, None),
+        6 if !is_text => (8, 16, 128, 48),
+        7 if !is_text => (8, 32, 128, 128),
+        8 if !is_text => (32, 64, 258, 512),
+        _ => return (level.into(), None),
     };
     let tuning = Tuning {
         good,
@@ -74,7 +73,7 @@ fn ways(level: u8) -> (Way, Option<Way>) {
         nice,
         chain,
     };
-    ((9, Some(tuning)), Some(own))
+    (9, Some(tuning))
 }
 
 impl Deflater {
@@ -84,77 +83,105 @@ impl Deflater {
     /// levels are zlib-rs's own: level 5 takes half of level 6's time for layers up to 3 % larger.
     #[must_use]
     pub fn new(level: u8) -> Option<Self> {
-        (level <= 9).then_some(Self { level })
+        (level <= 9).then(|| Self {
+            level,
+            memory: Box::default(),
+        })
     }
 
     /// Appends `input`, compressed, to `out`. `dictionary` is the uncompressed stream before it
-    /// (its last [`WINDOW_SIZE`] bytes are used). Where `last` is set the stream ends here, else
-    /// an empty stored block fills the output up to a whole byte.
+    /// (its last [`WINDOW_SIZE`] bytes are used). Where `last` is set the stream ends here.
     ///
     /// A piece whose bytes are as good as random is stored when a sample of it does not shrink.
     ///
     /// # Errors
     /// [`DeflateError::Memory`].
     pub fn piece(
-        self,
+        &mut self,
         dictionary: &[u8],
         input: &[u8],
         last: bool,
         out: &mut Vec<u8>,
-    ) -> Result<PieceEnd, DeflateError> {
+    ) -> Result<(), DeflateError> {
+        let way = way(self.level, is_text(input));
         // What follows a beginning that is no noise is compressed without a look at it.
         if input.len() >= 2 * SAMPLE && is_noise(&input[..SAMPLE]) && is_noise(input) {
-            let (way, _) = ways(self.level);
-            let shrunk = SAMPLE.saturating_sub(size(way, dictionary, &input[..SAMPLE], out)?);
+            let start = out.len();
+            let sample = &input[..SAMPLE];
+            Stream::new(way, &mut self.memory)?.piece(dictionary, sample, true, out);
+            let shrunk = SAMPLE.saturating_sub(out.len() - start);
+            out.truncate(start);
             if shrunk < SAMPLE / 100 {
-                return Ok(store(input, last, out));
+                store(input, last, out);
+                return Ok(());
             }
         }
-        let way = match ways(self.level) {
-            (first, Some(second)) if input.len() >= 2 * SAMPLE => {
-                // In the middle: pieces of a tar often begin with a header.
-                let start = (input.len() - SAMPLE) / 2;
-                let before = &input[start.saturating_sub(WINDOW_SIZE)..start];
-                let sample = &input[start..start + SAMPLE];
-                let second_is_better =
-                    size(second, before, sample, out)? < size(first, before, sample, out)?;
-                if second_is_better { second } else { first }
+        if last {
+            Stream::new(way, &mut self.memory)?.piece(dictionary, input, true, out);
+        } else if let Some((end, rest)) = input.split_last() {
+            if !rest.is_empty() {
+                Stream::new(way, &mut self.memory)?.piece(dictionary, rest, false, out);
             }
-            (only, _) => only,
-        };
-        Ok(Stream::new(way)?.piece(dictionary, input, last, out))
+            store(&[*end], false, out);
+        }
+        Ok(())
     }
-}
-
-/// How many bytes `input` would take; `out` is room to find out.
-fn size(
-    way: Way,
-    dictionary: &[u8],
-    input: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<usize, DeflateError> {
-    let start = out.len();
-    Stream::new(way)?.piece(dictionary, input, true, out);
-    let size = out.len() - start;
-    out.truncate(start);
-    Ok(size)
 }
 
 /// zlib's state for one piece.
 ///
 /// It is not used for another: zlib-rs looks at a few bytes behind the end of what it was given,
 /// which after a reset are an earlier piece's and change what it puts out.
-struct Stream(Box<z_stream>);
+struct Stream<'memory>(Box<z_stream>, PhantomData<&'memory mut Memory>);
+
+/// Where zlib keeps its state, one piece's after another's.
+///
+/// Allocated anew for each piece it would, among the small allocations of many threads, leave holes
+/// of many times its size.
+#[derive(Debug, Default)]
+struct Memory {
+    words: Vec<u64>,
+    taken: bool,
+}
+
+/// zlib's `zalloc`: gives the memory of the [`Memory`] at `opaque`, if it is not taken.
+#[allow(unsafe_code, reason = "zlib's way to ask for memory")]
+unsafe extern "C" fn allocate(opaque: *mut c_void, items: c_uint, size: c_uint) -> *mut c_void {
+    // SAFETY: `Stream::new` puts its `Memory` there, which it borrows as long as it exists.
+    let memory = unsafe { &mut *opaque.cast::<Memory>() };
+    let bytes = u64::from(items) * u64::from(size);
+    let Ok(words) = usize::try_from(bytes.div_ceil(8)) else {
+        return std::ptr::null_mut();
+    };
+    if memory.taken {
+        return std::ptr::null_mut();
+    }
+    memory.taken = true;
+    if memory.words.len() < words {
+        memory.words.resize(words, 0);
+    }
+    memory.words.as_mut_ptr().cast()
+}
+
+/// zlib's `zfree`.
+#[allow(unsafe_code, reason = "zlib's way to give memory back")]
+unsafe extern "C" fn free(opaque: *mut c_void, _: *mut c_void) {
+    // SAFETY: as in `allocate`.
+    unsafe { (*opaque.cast::<Memory>()).taken = false };
+}
 
 #[allow(
     unsafe_code,
     reason = "calls of zlib's C interface, each with its reason"
 )]
-impl Stream {
-    fn new((level, tuning): Way) -> Result<Self, DeflateError> {
-        // SAFETY: an all-zero `z_stream` is zlib's documented way to ask for default allocators.
-        let stream: z_stream = unsafe { MaybeUninit::zeroed().assume_init() };
-        let mut stream = Self(Box::new(stream));
+impl<'memory> Stream<'memory> {
+    fn new((level, tuning): Way, memory: &'memory mut Memory) -> Result<Self, DeflateError> {
+        // SAFETY: every field of a `z_stream` may be zero or null.
+        let mut stream: z_stream = unsafe { MaybeUninit::zeroed().assume_init() };
+        stream.zalloc = Some(allocate);
+        stream.zfree = Some(free);
+        stream.opaque = (&raw mut *memory).cast();
+        let mut stream = Self(Box::new(stream), PhantomData);
         let size = c_int::try_from(size_of::<z_stream>()).unwrap_or(c_int::MAX);
         // SAFETY: the stream is valid for writes; version and size are this build's own.
         let code = unsafe {
@@ -179,8 +206,7 @@ impl Stream {
         Ok(stream)
     }
 
-    fn piece(mut self, dictionary: &[u8], input: &[u8], last: bool, out: &mut Vec<u8>) -> PieceEnd {
-        let start = out.len();
+    fn piece(mut self, dictionary: &[u8], input: &[u8], last: bool, out: &mut Vec<u8>) {
         let dictionary = &dictionary[dictionary.len().saturating_sub(WINDOW_SIZE)..];
         if !dictionary.is_empty() {
             let length = u32::try_from(dictionary.len()).unwrap_or(0);
@@ -195,25 +221,8 @@ impl Stream {
             self.run(head, libz_rs_sys::Z_NO_FLUSH, out);
             rest = tail;
         }
-        if last {
-            self.run(rest, Z_FINISH, out);
-            return PieceEnd {
-                bytes: out.len() - start,
-                bits: 0,
-            };
-        }
-        self.run(rest, Z_BLOCK, out);
-        let (mut pending, mut bits): (u32, c_int) = (0, 0);
-        // SAFETY: the stream was initialised, both targets are valid for writes.
-        unsafe { deflatePending(&raw mut *self.0, &raw mut pending, &raw mut bits) };
-        debug_assert_eq!(pending, 0, "the block was flushed");
-        let used = u8::try_from(bits).unwrap_or(0);
-        let end = PieceEnd {
-            bytes: out.len() - start + usize::from(used > 0),
-            bits: (8 - used) % 8,
-        };
-        self.run(&[], Z_SYNC_FLUSH, out);
-        end
+        let flush = if last { Z_FINISH } else { Z_SYNC_FLUSH };
+        self.run(rest, flush, out);
     }
 
     /// Gives zlib all of `input` (under 4 GiB) and collects what it puts out.
@@ -246,6 +255,19 @@ impl Stream {
 /// Bytes of a piece that are compressed to see how it is compressed best.
 const SAMPLE: usize = 16 * 1024;
 
+/// Whether nine of ten bytes, but for zeros (a tar has many of its own), are printable ASCII or
+/// white space.
+fn is_text(bytes: &[u8]) -> bool {
+    fn count(bytes: &[u8], is: impl Fn(u8) -> bool) -> u64 {
+        bytes.iter().map(|&byte| u64::from(is(byte))).sum()
+    }
+    let text = count(bytes, |byte| {
+        matches!(byte, b' '..=b'~' | b'\t' | b'\n' | b'\r')
+    });
+    let other = count(bytes, |byte| byte != 0);
+    text * 10 >= other * 9
+}
+
 /// Whether bytes are so evenly spread that a Huffman code could save no more than half a percent:
 /// as those of files that are compressed already.
 fn is_noise(bytes: &[u8]) -> bool {
@@ -264,8 +286,7 @@ fn is_noise(bytes: &[u8]) -> bool {
 }
 
 /// Appends `input` in stored blocks (RFC 1951, section 3.2.4).
-fn store(input: &[u8], last: bool, out: &mut Vec<u8>) -> PieceEnd {
-    let start = out.len();
+fn store(input: &[u8], last: bool, out: &mut Vec<u8>) {
     let mut blocks = input.chunks(usize::from(u16::MAX)).peekable();
     while let Some(block) = blocks.next() {
         let length = u16::try_from(block.len()).unwrap_or(u16::MAX);
@@ -274,14 +295,10 @@ fn store(input: &[u8], last: bool, out: &mut Vec<u8>) -> PieceEnd {
         out.extend_from_slice(&(!length).to_le_bytes());
         out.extend_from_slice(block);
     }
-    PieceEnd {
-        bytes: out.len() - start,
-        bits: 0,
-    }
 }
 
 #[allow(unsafe_code, reason = "the one call that frees zlib's state")]
-impl Drop for Stream {
+impl Drop for Stream<'_> {
     fn drop(&mut self) {
         // SAFETY: the stream is owned; `deflateEnd` copes with one whose initialisation failed.
         unsafe { deflateEnd(&raw mut *self.0) };
@@ -312,23 +329,20 @@ mod tests {
     fn pieces_join_and_each_end_is_an_entry_point() {
         let text = sample(700_001);
         for level in 0..=9 {
-            let deflater = Deflater::new(level).unwrap();
+            let mut deflater = Deflater::new(level).unwrap();
             let (mut stream, mut ends) = (Vec::new(), Vec::new());
             let cuts = [0, 1, 1000, 100_000, 100_001, 400_000, text.len()];
             for pair in cuts.windows(2) {
-                let base = stream.len();
-                let end = deflater.piece(
-                    &text[..pair[0]],
-                    &text[pair[0]..pair[1]],
-                    pair[1] == text.len(),
-                    &mut stream,
-                );
-                let end = end.unwrap();
-                ends.push((pair[1], base + end.bytes, end.bits));
+                let (start, end) = (pair[0], pair[1]);
+                let last = end == text.len();
+                deflater
+                    .piece(&text[..start], &text[start..end], last, &mut stream)
+                    .unwrap();
+                ends.push((end, stream.len()));
             }
-            for &(out, bytes, bits) in ends.iter().take(ends.len() - 1) {
+            for &(out, bytes) in ends.iter().take(ends.len() - 1) {
                 let window = &text[out.saturating_sub(WINDOW_SIZE)..out];
-                let mut inflater = Inflater::resume(bits, stream[bytes - 1], window).unwrap();
+                let mut inflater = Inflater::resume(0, 0, window).unwrap();
                 let (mut from, mut got) = (bytes, Vec::new());
                 loop {
                     let mut buffer = vec![0; 70_000];
@@ -349,8 +363,8 @@ mod tests {
     fn what_was_compressed_before_makes_no_difference() {
         let text = sample(3_000_000);
         for level in 0..=9 {
-            let deflater = Deflater::new(level).unwrap();
-            let pieces = |skipped: usize| -> Vec<Vec<u8>> {
+            let mut deflater = Deflater::new(level).unwrap();
+            let mut pieces = |skipped: usize| -> Vec<Vec<u8>> {
                 let starts = (0..text.len() - 40_000).step_by(40_000).skip(skipped);
                 starts
                     .map(|start| {
@@ -380,10 +394,9 @@ mod tests {
         .collect();
         for last in [false, true] {
             let mut out = Vec::new();
-            let deflater = Deflater::new(6).unwrap();
-            let end = deflater.piece(&[], &noise, last, &mut out).unwrap();
-            assert_eq!((end.bytes, end.bits), (200_000 + 4 * 5, 0));
-            assert_eq!(out.len(), end.bytes);
+            let mut deflater = Deflater::new(6).unwrap();
+            deflater.piece(&[], &noise, last, &mut out).unwrap();
+            assert_eq!(out.len(), 200_000 + 4 * 5);
             if !last {
                 deflater.piece(&noise, &[], true, &mut out).unwrap();
             }
@@ -400,6 +413,17 @@ mod tests {
             }
             assert!(got == noise);
         }
+    }
+
+    #[test]
+    fn texts_are_told_from_programs() {
+        assert!(is_text(b""));
+        assert!(is_text(b"fn main() {\n\tprintln!(\"hello\");\r\n}\n"));
+        assert!(is_text(
+            &[&b"file.txt, a long name"[..], &[0; 500], &[1]].concat()
+        ));
+        assert!(!is_text(b"\x7fELF\x02\x01\x01"));
+        assert!(!is_text(b"seven of ten\x01\x02\x03\x04\x05"));
     }
 
     #[test]

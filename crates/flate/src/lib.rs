@@ -7,7 +7,7 @@
 //!   belong to the next block; it can also *start* in the middle of a stream, given those bits
 //!   and the 32 KiB of output that came before ([`Inflater::resume`]).
 //! * [`Deflater`] compresses one piece of a longer stream, with the 32 KiB before it as dictionary,
-//!   and says at which bit the piece's last block ended.
+//!   so that it ends on a whole byte where decompression can start.
 //!
 //! What enters: bytes. What leaves: bytes and block positions. What must never be done here:
 //! knowing about tar, images or indexes. This is the only crate of the project that contains
@@ -18,7 +18,7 @@
 pub mod deflate;
 pub mod inflate;
 
-pub use deflate::{DeflateError, Deflater, PieceEnd};
+pub use deflate::{DeflateError, Deflater};
 pub use inflate::{InflateError, Inflater, Step, Stop};
 
 /// How far back a deflate stream may refer to its own output, in uncompressed bytes.

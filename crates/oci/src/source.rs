@@ -195,6 +195,8 @@ fn list(tags: &[String]) -> String {
 
 /// Picks the image that a user means from an `index.json`.
 ///
+/// Artifacts that stand beside images (what refers to one is listed here, too) do not count, unless there is nothing else.
+///
 /// With a tag: the entry whose `org.opencontainers.image.ref.name` is that tag.
 /// Without: the only entry (several names of one digest are one image: `buildx build -t a -t b` writes that), or, when
 /// there are several and all are untagged manifests, the whole index.
@@ -217,11 +219,14 @@ pub fn select(index: &Index, tag: Option<&str>) -> Result<Selection, SelectError
             .windows(2)
             .all(|pair| pair[0].digest == pair[1].digest)
     };
-    let candidates: Vec<&Descriptor> = index
+    let mut candidates: Vec<&Descriptor> = index
         .manifests
         .iter()
         .filter(|entry| tag.is_none() || entry.tag() == tag)
         .collect();
+    if candidates.iter().any(|entry| !is_artifact(entry)) {
+        candidates.retain(|entry| !is_artifact(entry));
+    }
     match (candidates.first(), tag) {
         (None, None) => Err(SelectError::Empty),
         (None, Some(tag)) => Err(SelectError::NoSuchTag {
@@ -247,6 +252,10 @@ pub fn select(index: &Index, tag: Option<&str>) -> Result<Selection, SelectError
             }
         }
     }
+}
+
+fn is_artifact(entry: &Descriptor) -> bool {
+    !entry.artifact_type.is_empty()
 }
 
 #[cfg(test)]
@@ -291,6 +300,17 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .contains("no tags")
+        );
+        // An artifact beside an image.
+        let mut artifact = entry("e", None);
+        "application/vnd.example".clone_into(&mut artifact.artifact_type);
+        let mut image = a.clone();
+        media_type::OCI_INDEX.clone_into(&mut image.media_type);
+        let beside = Index::new(vec![image.clone(), artifact.clone()]);
+        assert_eq!(select(&beside, None), one(&image));
+        assert_eq!(
+            select(&Index::new(vec![artifact.clone()]), None),
+            one(&artifact)
         );
         // Two names of one image.
         let aliases = Index::new(vec![entry("a", Some("x")), entry("a", Some("y"))]);

@@ -48,7 +48,8 @@ pub struct IndexedLayer {
     pub needs_xattrs: bool,
     /// Whether the zTOC came from the cache.
     pub cached: bool,
-    /// Spans of each path to prefetch, in the order of [`IndexSettings::prefetch`].
+    /// Spans of each path to prefetch, in the order of
+    /// [`IndexSettings::prefetch`](crate::IndexSettings::prefetch).
     #[serde(skip)]
     pub prefetch: Vec<Option<SpanRange>>,
 }

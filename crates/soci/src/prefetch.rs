@@ -9,6 +9,8 @@ use std::collections::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use sociable_ztoc::Ztoc;
 
+use crate::tree::clean;
+
 /// A run of spans, both ends inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SpanRange {
@@ -82,17 +84,9 @@ impl Prefetch {
 /// A path as an archive would name it from the root: cleaned, without the leading slash.
 #[must_use]
 pub fn clean_path(path: &[u8]) -> Vec<u8> {
-    let mut parts: Vec<&[u8]> = Vec::new();
-    for part in path.split(|b| *b == b'/') {
-        match part {
-            b"" | b"." => {}
-            b".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    parts.join(&b'/')
+    let mut components = Vec::new();
+    clean(path, &mut components);
+    components.join(&b'/')
 }
 
 /// The spans that hold each of `paths` (cleaned) in this layer; `None` for those it has not.

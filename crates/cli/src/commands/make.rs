@@ -95,6 +95,5 @@ fn run(args: &Make, version: Version, shown: &Shown) -> Result<(), CliError> {
         let sink = args.destination.create()?;
         stream::make(version, input, opened::STDIN, sink, &options, run)?
     };
-    shown.finish();
-    report::print(&report, &args.destination, args.json)
+    report::print(&report, &args.destination, args.json, shown)
 }

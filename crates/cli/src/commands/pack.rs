@@ -11,7 +11,7 @@ use sociable_soci::pack::{Base, Options, pack};
 use sociable_tar::walk::{self, Excludes, Owner};
 use sociable_ztoc::Time;
 
-use crate::args::{IndexArgs, RunArgs};
+use crate::args::{DESTINATION_HELP, IndexArgs, RunArgs};
 use crate::commands::opened::Opened;
 use crate::commands::report;
 use crate::error::CliError;
@@ -33,8 +33,7 @@ pub(crate) struct Pack {
     /// The directory; it becomes the image's root, and is itself no entry
     #[arg(value_name = "DIR")]
     directory: PathBuf,
-    /// Where the image goes: oci:DIR[:TAG], oci-archive:FILE[:TAG], or - for standard output
-    #[arg(value_name = "DEST")]
+    #[arg(value_name = "DEST", help = DESTINATION_HELP)]
     destination: Transport,
     /// Put the layer on top of this image, whose layers are indexed too
     #[arg(long, value_name = "IMAGE")]
@@ -286,6 +285,5 @@ pub(crate) fn run(args: &Pack, shown: &Shown) -> Result<(), CliError> {
         tag: args.destination.tag(),
     };
     let report = pack(sink, options, shown.run(args.run.jobs))?;
-    shown.finish();
-    report::print(&report, &args.destination, args.json)
+    report::print(&report, &args.destination, args.json, shown)
 }

@@ -10,15 +10,25 @@ use sociable_soci::outcome::LayerOutcome;
 
 use crate::args::is_stream;
 use crate::error::CliError;
+use crate::progress::Shown;
 use crate::{output, text};
 
-/// Prints a report; where standard output carries the image, to standard error.
-pub(crate) fn print(report: &Report, destination: &Transport, json: bool) -> Result<(), CliError> {
+/// Prints a report; where standard output carries the image, to standard error, unless it should be quiet.
+pub(crate) fn print(
+    report: &Report,
+    destination: &Transport,
+    json: bool,
+    shown: &Shown,
+) -> Result<(), CliError> {
     #[derive(Serialize)]
     struct WithDestination<'a> {
         destination: String,
         #[serde(flatten)]
         report: &'a Report,
+    }
+    shown.finish();
+    if is_stream(destination) && shown.quiet && !json {
+        return Ok(());
     }
     let text = if json {
         let report = WithDestination {

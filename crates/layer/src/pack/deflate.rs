@@ -8,9 +8,9 @@
 //! ```
 //!
 //! The stream is cut into pieces of at most [`PIECE`] bytes. Each is compressed on its own, with
-//! the 32 KiB before it as dictionary, and ends on a whole byte; put one after another they are
-//! one deflate stream. The places of the pieces' ends depend on the planner alone, so the bytes do
-//! not depend on the number of threads.
+//! the 32 KiB before it as dictionary, and ends on a whole byte, with a block; put one after
+//! another they are one deflate stream. The places of the pieces' ends depend on the planner alone,
+//! so the bytes do not depend on the number of threads.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use sha2::Digest as _;
-use sociable_flate::{DeflateError, Deflater, PieceEnd, WINDOW_SIZE};
+use sociable_flate::{DeflateError, Deflater, WINDOW_SIZE};
 use sociable_policy::{Boundary, SpanPlanner};
 use sociable_ztoc::{Checkpoint, Sha256, Window};
 
@@ -40,11 +40,10 @@ const DIFF_QUEUE: usize = 4;
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
 /// How to compress.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Settings {
-    pub(crate) deflater: Deflater,
-    /// Threads that compress, at least one.
-    pub(crate) jobs: usize,
+    /// One for each thread.
+    pub(crate) deflaters: Vec<Deflater>,
     pub(crate) max_spans: usize,
 }
 
@@ -83,7 +82,6 @@ struct Piece {
 /// A compressed piece.
 struct Done {
     output: Vec<u8>,
-    end: PieceEnd,
     checksum: crc32fast::Hasher,
 }
 
@@ -149,10 +147,10 @@ impl<'scope, 'p> Compressor<'scope, 'p> {
         let (pieces, queue) = channel();
         let queue = Arc::new(Mutex::new(queue));
         let mut jobs = 0;
-        for _ in 0..settings.jobs {
+        for deflater in settings.deflaters {
             let queue = Arc::clone(&queue);
             let outputs = outputs.clone();
-            let work = move || work(&queue, settings.deflater, &outputs);
+            let work = move || work(&queue, deflater, &outputs);
             match Builder::new().spawn_scoped(scope, work) {
                 Ok(_) => jobs += 1,
                 // Fewer are slower, no more.
@@ -304,7 +302,7 @@ impl Write for Compressor<'_, '_> {
     }
 }
 
-fn work(queue: &Mutex<Receiver<Piece>>, deflater: Deflater, outputs: &Pool) {
+fn work(queue: &Mutex<Receiver<Piece>>, mut deflater: Deflater, outputs: &Pool) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Piece { text, last, done }) = next else {
@@ -313,14 +311,10 @@ fn work(queue: &Mutex<Receiver<Piece>>, deflater: Deflater, outputs: &Pool) {
         let mut output = outputs.take(OUTPUT);
         let result = deflater
             .piece(text.window(), text.content(), last, &mut output)
-            .map(|end| {
+            .map(|()| {
                 let mut checksum = crc32fast::Hasher::new();
                 checksum.update(text.content());
-                Done {
-                    output,
-                    end,
-                    checksum,
-                }
+                Done { output, checksum }
             });
         // Whoever hashes it last shall own it.
         drop(text);
@@ -402,21 +396,19 @@ fn collect(
                 return Err(PackError::Worker);
             };
             let done = done?;
-            let piece_at = out.written;
             out.put(&done.output)?;
             checksum.combine(&done.checksum);
             uncompressed += text.content().len() as u64;
             let mut cuts = Vec::new();
             if cut {
-                let PieceEnd { bytes: at, bits } = done.end;
                 cuts.push(Cut {
-                    at,
-                    shares_byte: bits != 0,
+                    at: done.output.len(),
+                    shares_byte: false,
                 });
                 checkpoints.push(Checkpoint {
-                    compressed: piece_at + at as u64,
+                    compressed: out.written,
                     uncompressed,
-                    bits,
+                    bits: 0,
                     window: Window::ending_with(&text.bytes),
                 });
             }
