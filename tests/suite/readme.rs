@@ -46,6 +46,8 @@ fn rootfs(dir: &Path) {
         let text = rng.text(300_000);
         fs::write(library.join(format!("module{n}.py")), text).expect("write a file");
     }
+    // Ten megabytes that do not shrink: the layer is large enough for an index by default.
+    fs::write(library.join("data.bin"), rng.noise(10 << 20)).expect("write a file");
     fs::write(library.join("this.py"), rng.text(3000)).expect("write a file");
 }
 
