@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use sociable_layer::Limits;
 use sociable_oci::{Platform, Transport};
 use sociable_soci::cache::{self, Cache};
 use sociable_soci::{IndexSettings, Platforms, names};
@@ -25,7 +26,7 @@ use crate::text::parse_size;
     after_help = "\
 Images are named as skopeo names them:
   oci:DIR[:TAG]            an OCI image layout in a directory
-  oci-archive:FILE[:TAG]   an OCI image layout in a tar file
+  oci-archive:FILE[:TAG]   an OCI image layout in a tar file; always written anew
   -                        an oci-archive on standard input or output
 
 Exit codes: 0 done; 1 failed, or `verify` found a claim that does not hold; 2 wrong usage; 130 interrupted.
@@ -107,7 +108,7 @@ pub(crate) const DESTINATION_HELP: &str =
 /// Which platforms of an image are meant.
 #[derive(Debug, Args)]
 pub(crate) struct PlatformArgs {
-    /// A platform, such as linux/arm64 (repeat for more); without one, the image's only one, or this machine's
+    /// A platform, such as linux/arm64 (repeat for more)
     #[arg(
         short,
         long = "platform",
@@ -145,6 +146,12 @@ pub(crate) struct ZtocArgs {
     /// Who builds the index: written into zTOCs and index, and so part of their digests
     #[arg(long, value_name = "TEXT", default_value = names::DEFAULT_BUILD_TOOL)]
     build_tool_identifier: String,
+    /// Refuse layers with more tar entries
+    #[arg(long, value_name = "N", default_value_t = Limits::default().entries)]
+    max_entries: usize,
+    /// Refuse layers which, beyond 1 GiB, inflate to more bytes for each compressed one (gzip can reach 1032)
+    #[arg(long, value_name = "N", default_value_t = Limits::default().ratio)]
+    max_ratio: u64,
     /// Write an index even of a layer that soci-snapshotter cannot read through one (PAX sparse files)
     #[arg(long)]
     allow_unreadable: bool,
@@ -152,6 +159,7 @@ pub(crate) struct ZtocArgs {
 
 /// How the layers of an image are indexed.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Index")]
 pub(crate) struct IndexArgs {
     #[command(flatten)]
     pub(crate) ztoc: ZtocArgs,
@@ -168,6 +176,7 @@ pub(crate) struct IndexArgs {
 
 /// Speed and reuse.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Speed and reuse")]
 pub(crate) struct RunArgs {
     /// Index layers again that the cache knows
     #[arg(long)]
@@ -205,6 +214,11 @@ impl ZtocArgs {
             span_size: self.span_size,
             build_tool_identifier: self.build_tool_identifier.clone(),
             allow_unreadable: self.allow_unreadable,
+            limits: Limits {
+                entries: self.max_entries,
+                ratio: self.max_ratio,
+                ..Limits::default()
+            },
             ..IndexSettings::default()
         }
     }

@@ -13,6 +13,8 @@ use crate::text;
 
 /// Exit code when something failed.
 const FAILED: u8 = 1;
+/// Exit code for wrong usage: as clap's.
+const USAGE: u8 = 2;
 /// Exit code when the user interrupted: as shells count SIGINT.
 const INTERRUPTED: u8 = 130;
 
@@ -32,6 +34,14 @@ impl CliError {
             hint: None,
             code: FAILED,
             silent: false,
+        }
+    }
+
+    /// An argument that is no good.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self {
+            code: USAGE,
+            ..Self::failed(message)
         }
     }
 
@@ -144,6 +154,11 @@ pub(crate) fn index_hint(error: &IndexError) -> Option<&'static str> {
         IndexError::UnsupportedEntry { .. } => {
             "soci-snapshotter refuses such layers too; pack the layer without this entry"
         }
+        IndexError::Limit { what, .. } if what.contains("entries") => {
+            "--max-entries raises the limit; an entry takes some 300 bytes of memory"
+        }
+        IndexError::Limit { what, .. } if what.contains("spans") => "use a larger --span-size",
+        IndexError::Limit { .. } => "if you trust the layer, --max-ratio raises the limit",
         IndexError::TrailingGarbage { .. } | IndexError::Truncated { .. } => {
             "fetch or build the layer again"
         }

@@ -16,9 +16,14 @@ pub(crate) fn print_json<T: Serialize>(value: &T) -> Result<(), CliError> {
 
 /// Prints to standard output.
 pub(crate) fn print(text: &str) -> Result<(), CliError> {
+    write(text.as_bytes())
+}
+
+/// Writes bytes to standard output.
+pub(crate) fn write(bytes: &[u8]) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     stdout
-        .write_all(text.as_bytes())
+        .write_all(bytes)
         .and_then(|()| stdout.flush())
         .map_err(CliError::stdout)
 }

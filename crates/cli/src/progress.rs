@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use sociable_oci::{Descriptor, Digest};
@@ -18,6 +19,8 @@ static CANCEL: Cancel = Cancel::new();
 
 /// What a command shows.
 pub(crate) struct Shown {
+    started: Instant,
+    read: AtomicU64,
     pub(crate) quiet: bool,
     pub(crate) verbose: bool,
     bars: Option<Bars>,
@@ -46,6 +49,8 @@ impl Shown {
             CANCEL.cancel();
         });
         let this = Self {
+            started: Instant::now(),
+            read: AtomicU64::new(0),
             quiet: output.quiet,
             verbose: output.verbose,
             bars: (style == Style::Bar).then(Bars::new),
@@ -82,6 +87,17 @@ impl Shown {
         match &self.bars {
             Some(bars) => bars.all.suspend(print),
             None => print(),
+        }
+    }
+
+    /// With -v: what was read, and how long it took.
+    pub(crate) fn spent(&self) {
+        if self.verbose {
+            self.line(&format!(
+                "read {} in {:.1} s",
+                text::size(self.read.load(Ordering::Relaxed)),
+                self.started.elapsed().as_secs_f64()
+            ));
         }
     }
 
@@ -169,6 +185,9 @@ impl Progress for Shown {
                 }
             }
             event => {
+                if let Event::Bytes { bytes, .. } | Event::Input { bytes } = event {
+                    self.read.fetch_add(*bytes, Ordering::Relaxed);
+                }
                 if let Some(bars) = &self.bars {
                     bars.event(event);
                 }
@@ -180,7 +199,7 @@ impl Progress for Shown {
 impl Bars {
     fn event(&self, event: &Event<'_>) {
         match event {
-            Event::Plan { bytes, .. } => {
+            Event::Plan { bytes, .. } if *bytes > 0 => {
                 self.total.inc_length(*bytes);
                 self.total.set_style(style(
                     "{spinner} [{elapsed}] {wide_bar:.cyan/blue} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}",

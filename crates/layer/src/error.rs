@@ -26,6 +26,11 @@ pub enum IndexError {
         /// What is wrong.
         source: InflateError,
     },
+    /// The layer is compressed in a way that cannot be entered in the middle.
+    #[error(
+        "the layer is compressed with {0}, for which there is no index; gzip and plain tar can be indexed"
+    )]
+    Format(&'static str),
     /// The gzip stream stops in the middle.
     #[error("the gzip stream ends in the middle, after {offset} bytes")]
     Truncated {
@@ -87,7 +92,7 @@ pub enum IndexError {
     #[error("starting a thread: {0}")]
     Thread(#[source] io::Error),
     /// The layer exceeds a [limit](crate::Limits).
-    #[error("the layer has more than {limit} {what} (at byte {offset}); raise the limit to go on")]
+    #[error("the layer has more than {limit} {what} (at byte {offset})")]
     Limit {
         /// Of what there is too much.
         what: &'static str,

@@ -50,7 +50,8 @@ pub use error::PackError;
 /// So level 6 stays within 1 % of `gzip -6` and is still faster than `pigz -6`, index included.
 pub const DEFAULT_LEVEL: u8 = 6;
 
-/// Most threads that compress, whatever the number of cores: each takes some 5 MiB.
+/// Most threads that compress, whatever the number of cores: with all of them packing takes some 50
+/// MiB beyond the zTOC, and more would go beyond its bound of 64.
 pub const MAX_JOBS: usize = 32;
 
 /// How to pack.
@@ -98,7 +99,7 @@ pub struct Packed {
 /// Packs entries, in the order in which they come, into a gzip layer written to `out`.
 ///
 /// Reading (on the caller's thread), compressing, hashing and writing overlap. Memory does not depend
-/// on the layer's size: beyond the zTOC it is some 10 MiB, and 5 MiB for each thread that compresses.
+/// on the layer's size: beyond the zTOC it is some 10 MiB, and 1.5 MiB for each thread that compresses.
 ///
 /// # Errors
 /// [`PackError`]. What `out` got until then is no layer: it has no gzip trailer.

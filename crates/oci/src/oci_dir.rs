@@ -339,6 +339,15 @@ impl Sink for OciDirSink {
         has_blob(&self.root, digest)
     }
 
+    fn holds(&self, descriptor: &Descriptor) -> Result<bool> {
+        let path = blob_path(&self.root, &descriptor.digest);
+        match fs::metadata(&path) {
+            Ok(meta) => Ok(meta.is_file() && meta.len() == descriptor.size),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(Error::io("examine", path.display().to_string())(e)),
+        }
+    }
+
     fn begin_with(
         &self,
         known: Option<(&Digest, u64)>,

@@ -22,6 +22,15 @@ pub trait Sink: Send + Sync {
     /// When that cannot be found out.
     fn has(&self, digest: &Digest) -> Result<bool>;
 
+    /// Whether this very blob is there: a destination that can tell cheaply looks at the size too, so that a damaged blob
+    /// is written again.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    fn holds(&self, descriptor: &Descriptor) -> Result<bool> {
+        self.has(&descriptor.digest)
+    }
+
     /// Starts a blob. `known` is its digest and size if the caller knows them beforehand; some destinations can then
     /// do without a temporary file. With [`Hashing::Caller`] the writer does not hash, and wants
     /// [`BlobWriter::commit_trusted`].
@@ -64,7 +73,7 @@ pub trait Sink: Send + Sync {
     /// # Errors
     /// When it cannot be read or written, or is damaged.
     fn import_from(&self, source: &dyn Source, descriptor: &Descriptor) -> Result<bool> {
-        if self.has(&descriptor.digest)? {
+        if self.holds(descriptor)? {
             return Ok(false);
         }
         let mut reader = source.blob(descriptor)?;

@@ -2,8 +2,8 @@
 
 /// A place in a layer at which a span could begin.
 ///
-/// When a gzip layer is indexed these are the ends of its deflate blocks. When a layer is packed
-/// they are wherever the planner [wants to be asked](SpanPlanner::ask_after).
+/// When a gzip layer is indexed these are the ends of its deflate blocks, from where the planner
+/// [wants to be asked](SpanPlanner::ask_after) on. When a layer is packed they are exactly there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Boundary {
     /// Offset in the compressed blob, in bytes: the first byte of the next block. While a layer is
@@ -20,8 +20,9 @@ pub trait SpanPlanner: Send {
     /// Shall a new span begin here? Asked at rising places.
     fn cut(&mut self, at: &Boundary) -> bool;
 
-    /// While packing, where any place can become a boundary: how many uncompressed bytes after
-    /// `at` (at least 1) to ask again.
+    /// How many uncompressed bytes after `at` (at least 1) to ask again: not before, and while
+    /// packing, where any place can become a boundary, exactly there. Must not depend on anything
+    /// but the places that were asked about.
     fn ask_after(&mut self, at: &Boundary) -> u64;
 
     /// A text which names the planner and everything its answers depend on: part of the key under

@@ -47,6 +47,8 @@ pub struct Report {
     pub platforms: Vec<PlatformReport>,
     /// Platforms that were asked for, and of which no layer was indexed.
     pub without_index: Vec<Platform>,
+    /// Platforms that were not asked for: copied as they are.
+    pub not_asked_for: Vec<Platform>,
 }
 
 /// A blob in a report.
@@ -147,7 +149,20 @@ pub(crate) fn convert_prepared(
         return Err(Error::Cancelled);
     }
     sink.finish(&assembled.update(options.tag))?;
-    Ok(assembled.report)
+    let mut report = assembled.report;
+    report.not_asked_for = others(source, image, &chosen)?;
+    Ok(report)
+}
+
+/// Platforms of an image that were not chosen.
+pub(crate) fn others(
+    source: &dyn Source,
+    image: &Image,
+    chosen: &[PlatformImage],
+) -> Result<Vec<Platform>> {
+    let mut others = image.platforms(source)?;
+    others.retain(|platform| !chosen.iter().any(|c| c.platform.matches_strict(platform)));
+    Ok(others)
 }
 
 /// An image index that was written and is not yet visible.
@@ -201,6 +216,7 @@ pub(crate) fn assemble(
             image: Blob::from(&image),
             platforms: built.into_iter().map(Built::report).collect(),
             without_index,
+            not_asked_for: Vec::new(),
         },
         image,
     })

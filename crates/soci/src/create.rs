@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use sociable_oci::{Descriptor, Document, IndexUpdate, Manifest, Sink, Source, Walk};
 
-use crate::convert::{Blob, Options, Report, build_index, nothing_indexed};
+use crate::convert::{Blob, Options, Report, build_index, nothing_indexed, others};
 use crate::error::{Error, Result};
 use crate::image::{Image, Kind};
 use crate::layers::{self, Job, Plan, Prepared};
@@ -89,11 +89,11 @@ pub(crate) fn create_prepared(
     if run.cancel.is_cancelled() {
         return Err(Error::Cancelled);
     }
-    let Some((root, others)) = roots.split_first() else {
+    let Some((root, siblings)) = roots.split_first() else {
         return Err(Error::NoPlatforms);
     };
     let mut update = IndexUpdate::new(root.clone()).tagged(options.tag);
-    for entry in others {
+    for entry in siblings {
         update = update.also(entry.clone());
     }
     for index in &built {
@@ -110,6 +110,7 @@ pub(crate) fn create_prepared(
             .map(crate::convert::Built::report)
             .collect(),
         without_index,
+        not_asked_for: others(source, image, &chosen)?,
     })
 }
 

@@ -188,7 +188,7 @@ pub enum Error {
     #[error("cannot use a temporary file")]
     Temporary(#[source] io::Error),
     /// Somebody asked to stop.
-    #[error("interrupted; nothing was changed at the destination")]
+    #[error("interrupted")]
     Cancelled,
 }
 

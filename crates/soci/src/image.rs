@@ -124,6 +124,15 @@ impl Image {
         }
     }
 
+    /// Its tag where it was found, if it has one.
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Single(target) => target.tag(),
+            Kind::Multi(_, target) => target.as_deref()?.tag(),
+        }
+    }
+
     /// The platforms that the image is for, in the order of its index, each once.
     ///
     /// # Errors

@@ -170,7 +170,7 @@ fn one(job: Job<'_>, layer: &Descriptor, plan: &Plan, stop: &AtomicBool) -> Resu
 }
 
 fn copy(job: Job<'_>, layer: &Descriptor, stop: &AtomicBool) -> Result<()> {
-    if job.sink.has(&layer.digest)? {
+    if job.sink.holds(layer)? {
         return Ok(());
     }
     if media_type::is_nondistributable(&layer.media_type) && !job.source.has(&layer.digest)? {
@@ -438,7 +438,7 @@ impl<'a> Tee<'a> {
         blob: Box<dyn Read + Send + 'a>,
         stop: &'a AtomicBool,
     ) -> Result<Self> {
-        let writer = if sink.has(&layer.digest)? {
+        let writer = if sink.holds(layer)? {
             None
         } else {
             let known = Some((&layer.digest, layer.size));

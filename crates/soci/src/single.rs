@@ -24,15 +24,21 @@ pub fn index_layer(
         progress: run.progress,
     };
     let mut head = Vec::new();
-    let read = layer.by_ref().take(2).read_to_end(&mut head);
+    let read = layer.by_ref().take(4).read_to_end(&mut head);
     read.map_err(|source| IndexError::Read { offset: 0, source })?;
-    let compression = if head == [0x1f, 0x8b] {
+    if head == ZSTD {
+        return Err(IndexError::Format("zstd"));
+    }
+    let compression = if head.starts_with(&[0x1f, 0x8b]) {
         Compression::Gzip
     } else {
         Compression::Uncompressed
     };
     index_blob(io::Cursor::new(head).chain(layer), compression, settings)
 }
+
+/// How zstd begins (RFC 8878, section 3.1.1).
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 struct Watched<'a, R> {
     layer: R,

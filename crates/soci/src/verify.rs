@@ -272,6 +272,10 @@ fn check_layer(
     if media_type::is_nondistributable(&layer.media_type) && !source.has(&layer.digest)? {
         return Ok(());
     }
+    if !source.has(&layer.digest)? {
+        verdict.problem(layer.digest, "the layer is not there");
+        return Ok(());
+    }
     verdict.layers += 1;
     verdict.bytes += layer.size;
     run.progress.event(&Event::Plan {
@@ -379,7 +383,11 @@ pub fn check_ztoc(layer: impl io::Read + Send, ztoc: &Ztoc) -> Result<(), String
         planner: &mut planner,
         diff_id: false,
         allow_unreadable: true,
-        limits: Limits::default(),
+        // Nothing of a layer is kept, and deflate cannot inflate more than 1,032 times.
+        limits: Limits {
+            ratio: u64::MAX,
+            ..Limits::default()
+        },
     };
     let indexed = sociable_layer::index(layer, compression, options).map_err(|e| chain(&e))?;
     difference(ztoc, &indexed.ztoc)

@@ -1,6 +1,8 @@
 //! `sociable cat`.
 
+use std::ffi::OsString;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 
 use clap::Args;
 use sociable_oci::{Platform, Transport};
@@ -26,7 +28,7 @@ pub(crate) struct Cat {
     image: Transport,
     /// Files of the image
     #[arg(required = true)]
-    paths: Vec<String>,
+    paths: Vec<OsString>,
     /// The platform, if the image has several and this machine's is not meant
     #[arg(short, long, value_name = "OS/ARCH")]
     platform: Option<Platform>,

@@ -1,6 +1,8 @@
 //! `sociable ls`.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 
 use clap::Args;
 use serde::Serialize;
@@ -23,12 +25,13 @@ use crate::{output, text};
 Examples:
   sociable ls oci:app /usr/bin
   sociable ls -lR oci:app /etc")]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option")]
 pub(crate) struct Ls {
     #[arg(value_name = "IMAGE", help = IMAGE_HELP)]
     image: Transport,
     /// A file or directory of the image
     #[arg(default_value = "/")]
-    path: String,
+    path: OsString,
     /// Mode, owner, size, time and link target too
     #[arg(short, long)]
     long: bool,
@@ -38,6 +41,9 @@ pub(crate) struct Ls {
     /// The platform, if the image has several and this machine's is not meant
     #[arg(short, long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
+    /// Print names as they are, each with a NUL behind it, for xargs -0
+    #[arg(short = '0', long, conflicts_with_all = ["long", "json"])]
+    null: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -52,6 +58,9 @@ pub(crate) fn run(args: &Ls, shown: &Shown) -> Result<(), CliError> {
     shown.finish();
     if args.json {
         output::print_json(&listed.iter().map(|l| item(&tree, l)).collect::<Vec<_>>())?;
+    } else if args.null {
+        let names = listed.iter().map(|each| [&each.name[..], b"\0"].concat());
+        output::write(&names.collect::<Vec<_>>().concat())?;
     } else {
         let mut out = String::new();
         for each in &listed {

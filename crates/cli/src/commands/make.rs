@@ -3,11 +3,12 @@
 use clap::Args;
 use sociable_oci::Transport;
 use sociable_soci::convert::{Options, convert};
-use sociable_soci::create::create;
+use sociable_soci::create as soci_create;
 use sociable_soci::{Image, Version, names, stream};
 
 use crate::args::{IMAGE_HELP, IndexArgs, PlatformArgs, RunArgs};
-use crate::commands::{opened, report};
+use crate::commands::opened::{self, create};
+use crate::commands::report;
 use crate::error::CliError;
 use crate::progress::Shown;
 use crate::text::parse_size;
@@ -15,7 +16,8 @@ use crate::text::parse_size;
 /// Turns an image into a SOCI-enabled image (SOCI index v2)
 ///
 /// Every layer is read once: indexed, and copied, as it passes. The result is an image index that lists the image and its
-/// SOCI index, byte for byte what `soci convert --standalone` makes.
+/// SOCI index, byte for byte what `soci convert --standalone` makes. Without --platform: the
+/// image's only platform, or this machine's.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -50,17 +52,17 @@ struct Make {
     #[arg(value_name = "DEST")]
     destination: Transport,
     #[command(flatten)]
+    platforms: PlatformArgs,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
     index: IndexArgs,
     /// Leave layers out that have fewer compressed bytes
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value_t = names::DEFAULT_MIN_LAYER_SIZE)]
     min_layer_size: u64,
     #[command(flatten)]
-    platforms: PlatformArgs,
-    #[command(flatten)]
     run: RunArgs,
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 pub(crate) fn run_convert(args: &Convert, shown: &Shown) -> Result<(), CliError> {
@@ -81,18 +83,25 @@ fn run(args: &Make, version: Version, shown: &Shown) -> Result<(), CliError> {
         cache: cache.as_ref(),
         tag: args.destination.tag(),
     };
+    let in_place = args.source.path().is_some() && args.source.path() == args.destination.path();
     let run = shown.run(args.run.jobs);
     // That a source is not there is said before anything is made at the destination.
     let report = if let Some(source) = args.source.open()? {
         let image = Image::open(&*source, args.source.tag())?;
-        let sink = args.destination.create()?;
+        // In place, an image keeps the name that it has.
+        let own_name = image.tag().filter(|_| in_place);
+        let options = Options {
+            tag: args.destination.tag().or(own_name),
+            ..options
+        };
+        let sink = create(&args.destination)?;
         match version {
-            Version::V1 => create(&*source, &image, sink, &options, run)?,
+            Version::V1 => soci_create::create(&*source, &image, sink, &options, run)?,
             Version::V2 => convert(&*source, &image, sink, &options, run)?,
         }
     } else {
         let input = opened::stdin()?;
-        let sink = args.destination.create()?;
+        let sink = create(&args.destination)?;
         stream::make(version, input, opened::STDIN, sink, &options, run)?
     };
     report::print(&report, &args.destination, args.json, shown)

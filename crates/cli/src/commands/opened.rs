@@ -5,10 +5,11 @@ use std::io::{BufReader, IsTerminal as _, Read};
 use std::os::fd::AsFd as _;
 
 use sociable_oci::oci_dir::{OciDir, OciDirSink};
-use sociable_oci::{IndexUpdate, Source, StreamReader, Transport};
+use sociable_oci::{IndexUpdate, Sink, Source, StreamReader, Transport};
 use sociable_soci::Image;
 use tempfile::TempDir;
 
+use crate::args::is_stream;
 use crate::error::CliError;
 
 /// What standard input is called in messages.
@@ -53,9 +54,20 @@ fn unpack() -> Result<(Box<dyn Source>, TempDir), CliError> {
         for entry in entries {
             update = update.also(entry);
         }
-        sociable_oci::Sink::finish(Box::new(sink), &update)?;
+        Sink::finish(Box::new(sink), &update)?;
     }
     Ok((Box::new(OciDir::open(dir.path())?), dir))
+}
+
+/// Opens a destination.
+pub(crate) fn create(transport: &Transport) -> Result<Box<dyn Sink>, CliError> {
+    if is_stream(transport) && std::io::stdout().is_terminal() {
+        return Err(CliError::failed(
+            "standard output is a terminal, and - writes an archive to it",
+        )
+        .hint("redirect it: sociable … - > image.tar"));
+    }
+    Ok(transport.create()?)
 }
 
 /// Standard input, for an archive or a layer.

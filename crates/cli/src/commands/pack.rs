@@ -1,18 +1,19 @@
 //! `sociable pack`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use sociable_layer::pack::DEFAULT_LEVEL;
 use sociable_oci::{Config, Platform, Transport};
-use sociable_soci::names;
 use sociable_soci::pack::{Base, Options, pack};
+use sociable_soci::{chain, names};
 use sociable_tar::walk::{self, Excludes, Owner};
 use sociable_ztoc::Time;
 
 use crate::args::{DESTINATION_HELP, IndexArgs, RunArgs};
-use crate::commands::opened::Opened;
+use crate::commands::opened::{Opened, create};
 use crate::commands::report;
 use crate::error::CliError;
 use crate::progress::Shown;
@@ -41,6 +42,12 @@ pub(crate) struct Pack {
     /// The image's platform, or the one to take of the base image [default: this machine's]
     #[arg(short, long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    /// Compression level: 0 stores, 9 takes longest
+    #[arg(short, long, value_name = "0-9", default_value_t = DEFAULT_LEVEL, value_parser = clap::value_parser!(u8).range(0..=9))]
+    level: u8,
     #[command(flatten)]
     files: FileArgs,
     #[command(flatten)]
@@ -51,14 +58,8 @@ pub(crate) struct Pack {
     /// the base image]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     min_layer_size: Option<u64>,
-    /// Compression level: 0 stores, 9 takes longest
-    #[arg(short, long, value_name = "0-9", default_value_t = DEFAULT_LEVEL, value_parser = clap::value_parser!(u8).range(0..=9))]
-    level: u8,
     #[command(flatten)]
     run: RunArgs,
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 /// Which files, and as what.
@@ -143,7 +144,7 @@ fn words(given: &[String], option: &str) -> Result<Option<Vec<String>>, CliError
     match given {
         [] => Ok(None),
         [list] if list.starts_with('[') => serde_json::from_str(list).map(Some).map_err(|e| {
-            CliError::failed(format!("{option} {list} is not a JSON list of words: {e}"))
+            CliError::usage(format!("{option} {list} is not a JSON list of words: {e}"))
         }),
         words => Ok(Some(words.to_vec())),
     }
@@ -157,8 +158,9 @@ impl FileArgs {
                 std::fs::read_to_string(file).map_err(CliError::io("read", file.display()))?;
             patterns.extend(text.lines().map(str::to_owned));
         }
-        let excludes = Excludes::new(patterns.iter().map(String::as_str))
-            .map_err(|e| CliError::failed(format!("a pattern to exclude is wrong: {e}")))?;
+        let excludes = Excludes::new(patterns.iter().map(String::as_str)).map_err(|e| {
+            CliError::usage(format!("a pattern to exclude is wrong: {}", chain(&e)))
+        })?;
         let names = self.owner_name.as_deref().unwrap_or_default();
         let (user, group) = names.split_once(':').unwrap_or((names, names));
         Ok(walk::Options {
@@ -232,11 +234,26 @@ fn epoch() -> Result<Option<i64>, CliError> {
     };
     let seconds = text.to_str().and_then(|text| text.parse().ok());
     seconds.map(Some).ok_or_else(|| {
-        CliError::failed(format!(
+        CliError::usage(format!(
             "SOURCE_DATE_EPOCH is {}, and should be seconds since 1970",
             text.display()
         ))
     })
+}
+
+/// Where in the directory the destination is, if it is there.
+fn destination_inside(args: &Pack) -> Option<PathBuf> {
+    let directory = args.directory.canonicalize().ok()?;
+    let path = args.destination.path()?;
+    // What does not exist yet has a parent that does.
+    let real = path.canonicalize().ok().or_else(|| {
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new(".")).canonicalize().ok()?;
+        Some(parent.join(path.file_name()?))
+    })?;
+    real.strip_prefix(&directory).ok().map(Path::to_owned)
 }
 
 pub(crate) fn run(args: &Pack, shown: &Shown) -> Result<(), CliError> {
@@ -254,6 +271,18 @@ pub(crate) fn run(args: &Pack, shown: &Shown) -> Result<(), CliError> {
             args.directory.display()
         )));
     }
+    if let Some(inside) = destination_inside(args)
+        && !walk.excludes.excludes(inside.as_os_str().as_bytes(), true)
+    {
+        return Err(CliError::failed(format!(
+            "the destination {} is inside the directory that is packed",
+            args.destination
+        ))
+        .hint(format!(
+            "put it elsewhere, or leave it out with --exclude '/{}'",
+            inside.display()
+        )));
+    }
     let opened = args.base.as_ref().map(Opened::new).transpose()?;
     let image = opened
         .as_ref()
@@ -266,7 +295,7 @@ pub(crate) fn run(args: &Pack, shown: &Shown) -> Result<(), CliError> {
         }),
         _ => None,
     };
-    let sink = args.destination.create()?;
+    let sink = create(&args.destination)?;
     let options = Options {
         directory: &args.directory,
         walk,

@@ -27,6 +27,7 @@ pub(crate) fn print(
         report: &'a Report,
     }
     shown.finish();
+    shown.spent();
     if is_stream(destination) && shown.quiet && !json {
         return Ok(());
     }
@@ -57,6 +58,12 @@ fn human(report: &Report, destination: &Transport) -> String {
         let _ = writeln!(
             out,
             "{platform}: no layer was indexed, so it has no SOCI index"
+        );
+    }
+    for platform in &report.not_asked_for {
+        let _ = writeln!(
+            out,
+            "{platform}: copied without an index (--all-platforms indexes all)"
         );
     }
     let _ = writeln!(out, "image       {}  {destination}", report.image.digest);

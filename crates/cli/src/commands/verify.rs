@@ -39,6 +39,7 @@ pub(crate) fn run(args: &Verify, shown: &Shown) -> Result<(), CliError> {
     };
     let verdict = verify(&*opened.source, &opened.image, &platforms, shown.run(0))?;
     shown.finish();
+    shown.spent();
     if args.json {
         output::print_json(&verdict)?;
     } else {

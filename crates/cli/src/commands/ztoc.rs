@@ -146,6 +146,7 @@ fn build(args: &Build, shown: &Shown) -> Result<(), CliError> {
     }
     let digest = Digest::from_sha256(encoded.digest().0);
     shown.finish();
+    shown.spent();
     if args.json {
         return output::print_json(&Built {
             layer: Digest::from_sha256(indexed.digest.0),
