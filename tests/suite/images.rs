@@ -509,3 +509,114 @@ fn help_completions_and_man_pages_are_there() {
     assert_eq!(listed.text(), "\\u{1b}[31mred\\n\n");
     std::io::stdout().flush().expect("flush");
 }
+
+#[test]
+fn a_tag_stays_when_its_image_is_converted_in_place() {
+    let dir = temp_dir();
+    let tree = dir.path().join("tree");
+    fs::create_dir(&tree).expect("a directory");
+    fs::write(tree.join("f"), Rng::new(23).text(300_000)).expect("write a file");
+    let layout = Layout::open(dir.path().join("layout"));
+    let tagged = format!("{}:v1", layout.arg());
+    let _ = run(&mut sociable(["pack", &s(&tree), &tagged, "--no-cache"])).ok();
+    let _ = run(&mut convert(&layout.arg(), &layout.arg(), &["--no-cache"])).ok();
+    let index: Value =
+        serde_json::from_slice(&layout.index_json().expect("index.json")).expect("JSON");
+    let entries = index["manifests"].as_array().expect("a list");
+    assert_eq!(entries.len(), 1, "{index}");
+    assert_eq!(
+        entries[0]["annotations"]["org.opencontainers.image.ref.name"],
+        "v1"
+    );
+    // Another tag is another image, beside it.
+    let other = format!("{}:v2", layout.arg());
+    let mut another = sociable([
+        "convert",
+        &tagged,
+        &other,
+        "--no-cache",
+        "--span-size",
+        "32768",
+    ]);
+    let _ = run(another.args(["--min-layer-size", "0"])).ok();
+    let _ = run(&mut sociable(["verify", &other])).ok();
+    let refused = run(&mut sociable(["verify", &layout.arg()])).refused();
+    assert!(refused.stderr.contains("v1, v2"), "{refused}");
+}
+
+#[test]
+fn a_directory_is_not_packed_into_itself() {
+    let dir = temp_dir();
+    fs::write(dir.path().join("f"), "content").expect("write a file");
+    for place in [
+        "oci:out",
+        "oci-archive:out/archive",
+        "oci:.",
+        "oci-archive:archive",
+    ] {
+        let (transport, name) = place.split_once(':').expect("a transport");
+        let inside = format!("{transport}:{}", s(&dir.path().join(name)));
+        let _ = fs::create_dir(dir.path().join("out"));
+        let refused = run(&mut sociable(["pack", &s(dir.path()), &inside])).refused();
+        let hint = if name.starts_with("out") {
+            "--exclude '/out'"
+        } else {
+            "elsewhere"
+        };
+        assert!(refused.stderr.contains(hint), "{place}: {refused}");
+        let mut excluded = sociable(["pack", &s(dir.path()), &inside, "--exclude", "/out"]);
+        if name.starts_with("out") {
+            let _ = run(&mut excluded).ok();
+            let listed = run(&mut sociable(["ls", &inside])).ok();
+            assert_eq!(listed.text(), "f\n");
+        } else {
+            let _ = run(&mut excluded).refused();
+        }
+        fs::remove_dir_all(dir.path().join("out")).expect("remove it");
+    }
+}
+
+#[test]
+fn a_cut_off_blob_at_the_destination_is_written_again() {
+    let dir = temp_dir();
+    let source = layered(&dir.path().join("source"));
+    let dest = Layout::open(dir.path().join("dest"));
+    let cache = s(&dir.path().join("cache"));
+    let options = ["--cache-dir", &cache];
+    let _ = run(&mut convert(&source.arg(), &dest.arg(), &options)).ok();
+    for layer in dest.indexed() {
+        fs::write(dest.blob_path(&layer.layer), b"").expect("cut the layer off");
+    }
+    let _ = run(&mut convert(&source.arg(), &dest.arg(), &options)).ok();
+    let _ = run(&mut sociable(["verify", &dest.arg()])).ok();
+}
+
+#[test]
+fn a_missing_layer_is_a_problem_and_not_the_end() {
+    let dir = temp_dir();
+    let source = layered(&dir.path().join("source"));
+    let _ = run(&mut convert(&source.arg(), &source.arg(), &["--no-cache"])).ok();
+    fs::remove_file(source.blob_path(&source.indexed()[0].layer)).expect("remove the layer");
+    let found = run(&mut sociable(["verify", &source.arg(), "--json"])).stdout;
+    let found: Value = serde_json::from_slice(&found).expect("JSON");
+    assert_eq!(
+        found["problems"].as_array().expect("a list").len(),
+        1,
+        "{found}"
+    );
+    assert_eq!(found["ztocs"], 1, "the other layer is checked");
+}
+
+#[test]
+fn names_of_any_bytes_can_be_read() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let dir = temp_dir();
+    let name = b"\xff\n\x1b";
+    let layer = gzip(&tar(&[entry(b'0', name, b"", b"content")]), 6);
+    let source = image(&dir.path().join("source"), &[(media::GZIP, &layer)]);
+    let listed = run(&mut sociable(["ls", "-0", &source.arg()])).ok();
+    assert_eq!(listed.stdout, [&name[..], b"\0"].concat());
+    let mut cat = sociable(["cat", &source.arg()]);
+    let done = run(cat.arg(std::ffi::OsStr::from_bytes(name))).ok();
+    assert_eq!(done.stdout, b"content");
+}

@@ -253,7 +253,12 @@ fn destination_inside(args: &Pack) -> Option<PathBuf> {
         let parent = parent.unwrap_or(Path::new(".")).canonicalize().ok()?;
         Some(parent.join(path.file_name()?))
     })?;
-    real.strip_prefix(&directory).ok().map(Path::to_owned)
+    // An archive is written under another name beside its place.
+    let written = match &args.destination {
+        Transport::OciArchive { .. } => real.parent()?,
+        _ => &real,
+    };
+    written.strip_prefix(&directory).ok().map(Path::to_owned)
 }
 
 pub(crate) fn run(args: &Pack, shown: &Shown) -> Result<(), CliError> {
@@ -278,10 +283,14 @@ pub(crate) fn run(args: &Pack, shown: &Shown) -> Result<(), CliError> {
             "the destination {} is inside the directory that is packed",
             args.destination
         ))
-        .hint(format!(
-            "put it elsewhere, or leave it out with --exclude '/{}'",
-            inside.display()
-        )));
+        .hint(if inside.as_os_str().is_empty() {
+            "put it elsewhere".to_owned()
+        } else {
+            format!(
+                "put it elsewhere, or leave it out with --exclude '/{}'",
+                inside.display()
+            )
+        }));
     }
     let opened = args.base.as_ref().map(Opened::new).transpose()?;
     let image = opened
