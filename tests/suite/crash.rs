@@ -72,7 +72,7 @@ fn convert_into_a_layout() {
     };
     let whole = Layout::open(dir.path().join("whole"));
     let duration = time(&mut convert(&whole));
-    let (mut wrong, mut killed, count) = (Vec::new(), 0, scaled(20));
+    let (mut wrong, mut killed, count) = (Vec::new(), 0, scaled(20).max(5));
     for round in 0..count {
         let dest = Layout::open(dir.path().join(format!("dest-{round}")));
         killed += usize::from(kill(&mut convert(&dest), duration, &mut rng));
@@ -102,6 +102,7 @@ fn convert_into_a_layout() {
     say(&format!(
         "crash::convert_into_a_layout: {killed} of {count} killed before their end"
     ));
+    assert!(killed > 0, "nothing was killed in time");
     none(&wrong, count);
 }
 
@@ -117,10 +118,10 @@ fn convert_in_place() {
     };
     let whole = source.copy(dir.path().join("whole"));
     let duration = time(&mut convert(&whole));
-    let (mut wrong, count) = (Vec::new(), scaled(10));
+    let (mut wrong, mut killed, count) = (Vec::new(), 0, scaled(10).max(5));
     for round in 0..count {
         let copy = source.copy(dir.path().join(format!("copy-{round}")));
-        kill(&mut convert(&copy), duration, &mut rng);
+        killed += usize::from(kill(&mut convert(&copy), duration, &mut rng));
         let index = copy.index_json();
         if index != source.index_json() && index != whole.index_json() {
             wrong.push(format!(
@@ -129,6 +130,7 @@ fn convert_in_place() {
         }
         wrong.extend(complete(&copy).map(|e| format!("round {round}: {e}")));
     }
+    assert!(killed > 0, "nothing was killed in time");
     none(&wrong, count);
 }
 
@@ -146,7 +148,7 @@ fn pack_into_an_archive() {
     let pack = || sociable(["pack", &s(&tree), &dest]);
     let duration = time(&mut pack());
     let whole = fs::read(&file).expect("the archive");
-    let (mut wrong, count) = (Vec::new(), scaled(10));
+    let (mut wrong, mut killed, count) = (Vec::new(), 0, scaled(10).max(5));
     for round in 0..count {
         // Once from nothing, once over an older file.
         let old: Option<&[u8]> = (round % 2 == 1).then_some(b"an older file");
@@ -154,7 +156,7 @@ fn pack_into_an_archive() {
             Some(old) => fs::write(&file, old).expect("write the older file"),
             None => drop(fs::remove_file(&file)),
         }
-        kill(&mut pack(), duration, &mut rng);
+        killed += usize::from(kill(&mut pack(), duration, &mut rng));
         let found = fs::read(&file).ok();
         if found.as_deref() != old && found.as_ref() != Some(&whole) {
             wrong.push(format!(
@@ -164,6 +166,7 @@ fn pack_into_an_archive() {
             ));
         }
     }
+    assert!(killed > 0, "nothing was killed in time");
     none(&wrong, count);
 }
 

@@ -5,12 +5,12 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sociable_tests::archive::{END, entry};
 use sociable_tests::compress::gzip;
 use sociable_tests::layout::{Layout, image, media};
 use sociable_tests::rng::Rng;
-use sociable_tests::{Run, run, sociable, temp_dir};
+use sociable_tests::{REFERENCE_TOOL, Run, reference, run, sociable, temp_dir};
 
 use crate::{none, s};
 
@@ -619,4 +619,123 @@ fn names_of_any_bytes_can_be_read() {
     let mut cat = sociable(["cat", &source.arg()]);
     let done = run(cat.arg(std::ffi::OsStr::from_bytes(name))).ok();
     assert_eq!(done.stdout, b"content");
+}
+
+/// A manifest of one layer, for an architecture that only its config states.
+fn manifest_for(layout: &Layout, architecture: &str, layer: &Value) -> Value {
+    let config = json!({"architecture": architecture, "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}});
+    let config = layout.add(media::CONFIG, config.to_string().as_bytes());
+    let manifest = json!({"schemaVersion": 2, "mediaType": media::MANIFEST, "config": config, "layers": [layer]});
+    layout.add(media::MANIFEST, manifest.to_string().as_bytes())
+}
+
+fn index_of(layout: &Layout, manifests: &[Value], platform: &str) -> Value {
+    let index = json!({"schemaVersion": 2, "mediaType": media::INDEX, "manifests": manifests});
+    let mut descriptor = layout.add(media::INDEX, index.to_string().as_bytes());
+    descriptor["platform"] = json!({"architecture": platform, "os": "linux"});
+    descriptor
+}
+
+#[test]
+fn indexes_within_indexes_are_read_as_the_reference_reads_them() {
+    let Some(mut reference) = reference::start("images::indexes_within_indexes") else {
+        return;
+    };
+    let mut rng = Rng::new(24);
+    let mut layer = |layout: &Layout| {
+        let bytes = gzip(&tar(&[entry(b'0', b"f", b"", &rng.text(90_000))]), 6);
+        layout.add(media::GZIP, &bytes)
+    };
+    let dir = temp_dir();
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for case in ["unstated first", "unstated only", "partly there"] {
+        let source = Layout::create(dir.path().join(case));
+        let (arm, amd) = (layer(&source), layer(&source));
+        let arm = manifest_for(&source, "arm64", &arm);
+        let mut amd = manifest_for(&source, "amd64", &amd);
+        let list = match case {
+            "unstated first" => {
+                amd["platform"] = json!({"architecture": "amd64", "os": "linux"});
+                let inner = index_of(&source, &[arm.clone(), amd], "amd64");
+                vec![inner, index_of(&source, &[arm], "arm64")]
+            }
+            "unstated only" => vec![
+                index_of(&source, &[amd], "amd64"),
+                index_of(&source, &[arm], "arm64"),
+            ],
+            _ => {
+                let digest = arm["digest"].as_str().expect("a digest");
+                fs::remove_file(source.blob_path(digest)).expect("remove a manifest");
+                let inner = index_of(&source, &[arm], "arm64");
+                amd["platform"] = json!({"architecture": "amd64", "os": "linux"});
+                vec![amd, inner]
+            }
+        };
+        let mut top = index_of(&source, &list, "");
+        top.as_object_mut()
+            .expect("a descriptor")
+            .remove("platform");
+        source.set_index(&[top]);
+        let theirs = source.copy(dir.path().join(format!("{case}, theirs")));
+        let options = json!({"span": 65_536, "min": 1000, "platforms": ["linux/amd64"]});
+        let expected = reference.convert(&theirs.dir, options);
+        let ours = Layout::open(dir.path().join(format!("{case}, ours")));
+        let mut command = convert(&source.arg(), &ours.arg(), &["--no-cache"]);
+        command.args([
+            "--platform",
+            "linux/amd64",
+            "--build-tool-identifier",
+            REFERENCE_TOOL,
+        ]);
+        let done = run(&mut command);
+        count += 1;
+        match expected {
+            Ok(_) if done.code == Some(0) && ours.index_json() == theirs.index_json() => {}
+            Err(_) if done.not_a_refusal().is_none() => {}
+            verdict => wrong.push(format!("{case}: the reference: {verdict:?}; {done}")),
+        }
+    }
+    none(&wrong, count);
+}
+
+#[test]
+fn the_cache_does_not_change_the_verdict() {
+    let dir = temp_dir();
+    let mut rng = Rng::new(25);
+    let layer = gzip(&tar(&[entry(b'0', b"f", b"", &rng.text(90_000))]), 6);
+    let cache = s(&dir.path().join("cache"));
+    let options = ["--cache-dir", &cache];
+    let right = image(&dir.path().join("right"), &[(media::GZIP, &layer)]);
+    let dest = Layout::open(dir.path().join("dest"));
+    let _ = run(&mut convert(&right.arg(), &dest.arg(), &options)).ok();
+    let wrong = image(&dir.path().join("wrong"), &[(media::TAR, &layer)]);
+    let _ = run(&mut convert(&wrong.arg(), &dest.arg(), &options)).refused();
+    let stream = dir.path().join("stream.tar");
+    buildx(&wrong, &stream);
+    let _ = with_input(convert("-", &dest.arg(), &options), &stream).refused();
+}
+
+#[test]
+fn a_wrong_size_is_refused_every_way() {
+    let dir = temp_dir();
+    let mut rng = Rng::new(26);
+    let source = Layout::create(dir.path().join("source"));
+    let large = gzip(&tar(&[entry(b'0', b"f", b"", &rng.text(90_000))]), 6);
+    let small = gzip(&tar(&[entry(b'0', b"g", b"", b"small")]), 6);
+    for (liar, truth) in [(&large, &small), (&small, &large)] {
+        let mut lie = source.add(media::GZIP, liar);
+        lie["size"] = json!(liar.len() + 1);
+        let truth = source.add(media::GZIP, truth);
+        source.set_index(&[source.add_manifest(&[lie, truth])]);
+        let stream = dir.path().join("stream.tar");
+        buildx(&source, &stream);
+        let dest = Layout::open(dir.path().join("dest"));
+        let archive = format!("oci-archive:{}", s(&dir.path().join("dest.tar")));
+        for destination in [dest.arg(), archive, source.arg()] {
+            let mut direct = convert(&source.arg(), &destination, &["--no-cache"]);
+            let refused = run(&mut direct).refused();
+            let _ = with_input(convert("-", &destination, &["--no-cache"]), &stream).refused();
+            assert!(dest.index_json().is_none(), "{refused}");
+        }
+    }
 }

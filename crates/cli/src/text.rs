@@ -10,6 +10,8 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let size: ByteSize = text
         .parse()
         .map_err(|_| "expected a number of bytes, such as 4194304, 4MiB or 10MB".to_owned())?;
+    // The formats hold signed numbers.
+    i64::try_from(size.as_u64()).map_err(|_| "that is more than any file can have".to_owned())?;
     Ok(size.as_u64())
 }
 
@@ -76,7 +78,7 @@ mod tests {
         assert_eq!(parse_size("4MiB"), Ok(4 << 20));
         assert_eq!(parse_size("10MB"), Ok(10_000_000));
         assert_eq!(parse_size("0"), Ok(0));
-        for bad in ["", "-1", "many", "4 elephants"] {
+        for bad in ["", "-1", "many", "4 elephants", "18446744073709551615"] {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
     }

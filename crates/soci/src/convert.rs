@@ -2,22 +2,22 @@
 //!
 //! For each platform asked for, its layers are indexed and a SOCI index is made; the image manifest gets an annotation
 //! with its digest, and an image index lists manifests and SOCI indexes. Documents come out as the reference's
-//! `convert --standalone` writes them, byte for byte, with one exception: a SOCI index of a platform that is *not*
-//! converted in this run stays as it is, while the reference rewrites it into something that is no SOCI index any more.
+//! `convert --standalone` writes them, byte for byte; the few exceptions, and why, are listed in `docs/design.md`.
 //!
 //! Everything that the new image index leads to is written to the sink; the sink's `index.json` changes last.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use sociable_oci::{
-    Descriptor, Digest, Index, IndexUpdate, Manifest, Platform, Sink, Source, media_type,
+    Descriptor, Digest, Document, Index, IndexUpdate, Manifest, Platform, Sink, Source, Walk,
+    media_type,
 };
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::image::{Image, Kind, PlatformImage, Platforms, manifest_of};
-use crate::layers::{self, Job, Plan, Prepared};
+use crate::layers::{self, Job, Prepared};
 use crate::names::{INDEX_DIGEST, INDEX_V2, LAYER_DIGEST, MANIFEST_DIGEST, PREFETCH};
 use crate::outcome::{IndexedLayer, LayerOutcome, SkipReason};
 use crate::prefetch::Prefetch;
@@ -131,7 +131,7 @@ pub(crate) fn convert_prepared(
     let manifests = entries
         .manifests
         .iter()
-        .map(|entry| manifest_below(source, entry))
+        .map(|entry| manifest_below(source, entry, &chosen))
         .collect::<Result<Vec<_>>>()?;
 
     let job = Job {
@@ -142,7 +142,10 @@ pub(crate) fn convert_prepared(
         prepared,
         run,
     };
-    let outcomes = layers::process(job, &plan_layers(job, &chosen, &manifests)?)?;
+    let outcomes = layers::process(
+        job,
+        &layers::plan_all(job, &chosen, manifests.iter().flatten())?,
+    )?;
 
     let assembled = assemble(job, &chosen, entries, manifests, &outcomes)?;
     if run.cancel.is_cancelled() {
@@ -207,7 +210,7 @@ pub(crate) fn assemble(
     for index in &built {
         list(&mut entries, index);
     }
-    copy_soci_indexes(job, &entries, &built)?;
+    copy_as_they_are(job, &entries, &built)?;
     let bytes = entries.to_bytes();
     job.sink.put(&bytes)?;
     let image = Descriptor::of(media_type::OCI_INDEX, &bytes);
@@ -222,43 +225,29 @@ pub(crate) fn assemble(
     })
 }
 
-/// The manifest that an entry of an image index leads to. `None` for what stays as it is: SOCI indexes, and documents of
-/// other kinds.
-fn manifest_below(source: &dyn Source, entry: &Descriptor) -> Result<Option<Manifest>> {
+/// The manifest that an entry of an image index leads to. `None` for what stays as it is: SOCI indexes, documents of other
+/// kinds, and images that were not chosen and are not all there.
+fn manifest_below(
+    source: &dyn Source,
+    entry: &Descriptor,
+    chosen: &[PlatformImage],
+) -> Result<Option<Manifest>> {
     let document =
         media_type::is_manifest(&entry.media_type) || media_type::is_index(&entry.media_type);
     if !document || Version::of(&entry.artifact_type).is_some() {
         return Ok(None);
     }
-    manifest_of(source, entry).map(Some)
-}
-
-/// Every layer that has to be read or copied, once: those of the chosen images to be indexed, and all others.
-fn plan_layers(
-    job: Job<'_>,
-    chosen: &[PlatformImage],
-    manifests: &[Option<Manifest>],
-) -> Result<Vec<(Descriptor, Plan)>> {
-    let mut seen = BTreeSet::new();
-    let mut planned = Vec::new();
-    for layer in chosen.iter().flat_map(|image| &image.manifest.layers) {
-        if layer.media_type != PREFETCH && seen.insert(layer.digest) {
-            planned.push((
-                layer.clone(),
-                layers::plan(layer, job.settings, job.source)?,
-            ));
+    match manifest_of(source, entry) {
+        Err(Error::Oci(error))
+            if matches!(*error, sociable_oci::Error::NoBlob { .. })
+                && !chosen
+                    .iter()
+                    .any(|image| image.descriptor.digest == entry.digest) =>
+        {
+            Ok(None)
         }
+        manifest => manifest.map(Some),
     }
-    for layer in manifests
-        .iter()
-        .flatten()
-        .flat_map(|manifest| &manifest.layers)
-    {
-        if seen.insert(layer.digest) {
-            planned.push((layer.clone(), Plan::Copy));
-        }
-    }
-    Ok(planned)
 }
 
 /// A SOCI index that was written, and its image.
@@ -426,8 +415,9 @@ fn list(entries: &mut Index, index: &Built) {
     }
 }
 
-/// Copies what is listed and was not made anew: SOCI indexes of other platforms, and documents of other kinds.
-fn copy_soci_indexes(job: Job<'_>, entries: &Index, built: &[Built]) -> Result<()> {
+/// Copies what is listed and was not made anew, with all that it leads to and that is there: SOCI indexes of other
+/// platforms, images that are not all there, documents of other kinds.
+fn copy_as_they_are(job: Job<'_>, entries: &Index, built: &[Built]) -> Result<()> {
     for entry in &entries.manifests {
         let new = built
             .iter()
@@ -435,13 +425,20 @@ fn copy_soci_indexes(job: Job<'_>, entries: &Index, built: &[Built]) -> Result<(
         if new || job.sink.has(&entry.digest)? {
             continue;
         }
-        if media_type::is_manifest(&entry.media_type) {
-            let manifest = manifest_of(job.source, entry)?;
-            for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
-                job.sink.import_from(job.source, blob)?;
+        for step in Walk::new(job.source, [entry.clone()]) {
+            let step = match step {
+                Err(sociable_oci::Error::NoBlob { .. }) => continue,
+                step => step?,
+            };
+            if let Some(Document::Manifest(manifest)) = &step.document {
+                for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
+                    if job.source.has(&blob.digest)? {
+                        job.sink.import_from(job.source, blob)?;
+                    }
+                }
             }
+            job.sink.import_from(job.source, &step.descriptor)?;
         }
-        job.sink.import_from(job.source, entry)?;
     }
     Ok(())
 }

@@ -3,15 +3,12 @@
 //! The index points at the image manifest with `subject`; a registry lists it among the manifest's referrers, an image
 //! layout in `index.json`. Platforms are those of [`convert`](mod@crate::convert).
 
-use std::collections::BTreeSet;
-
 use sociable_oci::{Descriptor, Document, IndexUpdate, Manifest, Sink, Source, Walk};
 
 use crate::convert::{Blob, Options, Report, build_index, nothing_indexed, others};
 use crate::error::{Error, Result};
 use crate::image::{Image, Kind};
-use crate::layers::{self, Job, Plan, Prepared};
-use crate::names::PREFETCH;
+use crate::layers::{self, Job, Prepared};
 use crate::progress::Run;
 use crate::soci_index::Version;
 
@@ -43,6 +40,9 @@ pub(crate) fn create_prepared(
         Kind::Single(target) | Kind::Multi(_, Some(target)) => vec![(**target).clone()],
         Kind::Multi(index, None) => index.manifests.clone(),
     };
+    let Some((root, siblings)) = roots.split_first() else {
+        return Err(Error::NoPlatforms);
+    };
     let documents = documents(source, &roots)?;
     let job = Job {
         source,
@@ -52,21 +52,10 @@ pub(crate) fn create_prepared(
         prepared,
         run,
     };
-    let mut seen = BTreeSet::new();
-    let mut planned = Vec::new();
-    for layer in chosen.iter().flat_map(|image| &image.manifest.layers) {
-        if layer.media_type != PREFETCH && seen.insert(layer.digest) {
-            planned.push((layer.clone(), layers::plan(layer, job.settings, source)?));
-        }
-    }
     let manifests = documents
         .iter()
         .filter_map(|(_, manifest)| manifest.as_ref());
-    for layer in manifests.flat_map(|manifest| &manifest.layers) {
-        if seen.insert(layer.digest) {
-            planned.push((layer.clone(), Plan::Copy));
-        }
-    }
+    let planned = layers::plan_all(job, &chosen, manifests)?;
     let outcomes = layers::process(job, &planned)?;
 
     let mut built = Vec::new();
@@ -89,9 +78,6 @@ pub(crate) fn create_prepared(
     if run.cancel.is_cancelled() {
         return Err(Error::Cancelled);
     }
-    let Some((root, siblings)) = roots.split_first() else {
-        return Err(Error::NoPlatforms);
-    };
     let mut update = IndexUpdate::new(root.clone()).tagged(options.tag);
     for entry in siblings {
         update = update.also(entry.clone());

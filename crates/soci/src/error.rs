@@ -96,6 +96,16 @@ pub enum Error {
         /// Its media type.
         media_type: String,
     },
+    /// A layer has another size than its manifest says.
+    #[error("layer {layer} has {actual} bytes, but its manifest says {stated}")]
+    WrongSize {
+        /// The layer.
+        layer: Digest,
+        /// What the manifest says.
+        stated: u64,
+        /// What it has.
+        actual: u64,
+    },
     /// A layer's bytes are not those that its manifest names.
     #[error("layer {expected} in {place} is damaged: its {size} bytes have the digest {actual}")]
     WrongLayer {

@@ -191,6 +191,9 @@ impl ReadRange for BlobRanges<'_> {
             .source
             .blob_at(self.descriptor, offset, buffer.len())
             .map_err(io::Error::other)?;
+        if bytes.len() != buffer.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         buffer.copy_from_slice(&bytes);
         Ok(())
     }

@@ -290,27 +290,40 @@ pub fn manifest_of(source: &dyn Source, entry: &Descriptor) -> Result<Manifest> 
     manifest_for(source, entry, None)
 }
 
+/// Below an index, for a platform: the first child that states it, else the first that states none and whose config
+/// does (containerd's `images.Manifest`).
 fn manifest_for(
     source: &dyn Source,
     entry: &Descriptor,
     platform: Option<&Platform>,
 ) -> Result<Manifest> {
     let mut entry = entry.clone();
-    for _ in 0..=limits::MAX_DEPTH {
-        let next = match source.parsed(&entry)? {
-            Some(Document::Manifest(manifest)) => return Ok(*manifest),
-            Some(Document::Index(index)) => {
-                index
-                    .manifests
-                    .into_iter()
-                    .find(|child| match (platform, &child.platform) {
-                        (Some(wanted), Some(platform)) => wanted.matches_strict(platform),
-                        _ => true,
-                    })
+    for depth in 0..=limits::MAX_DEPTH {
+        let children = match source.parsed(&entry)? {
+            Some(Document::Manifest(manifest)) => {
+                if let Some(wanted) = platform
+                    && depth > 0
+                    && entry.platform.is_none()
+                {
+                    let found = config_platform(source, &manifest)?;
+                    if !found.as_ref().is_some_and(|p| wanted.matches_strict(p)) {
+                        return Err(Error::NoPlatform {
+                            wanted: Box::new(wanted.clone()),
+                            available: found.into_iter().collect(),
+                        });
+                    }
+                }
+                return Ok(*manifest);
             }
-            None => None,
+            Some(Document::Index(index)) => index.manifests,
+            None => Vec::new(),
         };
-        entry = next.ok_or_else(|| Error::NotAnImage {
+        let stated = children.iter().find(|child| {
+            let stated = child.platform.as_ref();
+            platform.is_none_or(|wanted| stated.is_some_and(|p| wanted.matches_strict(p)))
+        });
+        let next = stated.or_else(|| children.iter().find(|child| child.platform.is_none()));
+        entry = next.cloned().ok_or_else(|| Error::NotAnImage {
             place: source.name(),
             digest: entry.digest,
             media_type: entry.media_type.clone(),

@@ -1,18 +1,20 @@
 //! The layers of an image, several at once: indexed, copied, or left as they are, each read at most once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use sociable_layer::{Compression, IndexOptions, Indexed};
 use sociable_oci::{
-    Algorithm, BlobWriter, Descriptor, Digest, Hashing, Sink, Source, media_type, verified,
+    Algorithm, BlobWriter, Descriptor, Digest, Hashing, Manifest, Sink, Source, media_type,
+    verified,
 };
-use sociable_ztoc::{Encoded, Ztoc};
+use sociable_ztoc::{Encoded, Spans, Ztoc};
 
 use crate::cache::{Cache, Header, Key};
 use crate::error::{Error, Result, chain};
+use crate::image::PlatformImage;
 use crate::names::{self, OPAQUE_WHITEOUT};
 use crate::outcome::{IndexedLayer, LayerOutcome, SkipReason};
 use crate::prefetch;
@@ -31,11 +33,7 @@ pub(crate) enum Plan {
 ///
 /// # Errors
 /// [`Error::NotALayer`].
-pub(crate) fn plan(
-    layer: &Descriptor,
-    settings: &IndexSettings,
-    source: &dyn Source,
-) -> Result<Plan> {
+fn plan(layer: &Descriptor, settings: &IndexSettings, source: &dyn Source) -> Result<Plan> {
     let not_a_layer = || Error::NotALayer {
         layer: layer.digest,
         media_type: layer.media_type.clone(),
@@ -70,9 +68,37 @@ pub(crate) fn plan(
     Ok(Plan::Index(compression))
 }
 
+/// Every layer that has to be read or copied, once: those of the chosen images to be indexed, those of other manifests to be
+/// copied.
+///
+/// # Errors
+/// [`Error::NotALayer`].
+pub(crate) fn plan_all<'m>(
+    job: Job<'_>,
+    chosen: &[PlatformImage],
+    others: impl IntoIterator<Item = &'m Manifest>,
+) -> Result<Vec<(Descriptor, Plan)>> {
+    let mut seen = BTreeSet::new();
+    let mut planned = Vec::new();
+    for layer in chosen.iter().flat_map(|image| &image.manifest.layers) {
+        if layer.media_type != names::PREFETCH && seen.insert(layer.digest) {
+            planned.push((layer.clone(), plan(layer, job.settings, job.source)?));
+        }
+    }
+    for layer in others.into_iter().flat_map(|manifest| &manifest.layers) {
+        if seen.insert(layer.digest) {
+            planned.push((layer.clone(), Plan::Copy));
+        }
+    }
+    Ok(planned)
+}
+
 /// Layers of a source that can be read only once: they were indexed, and copied, before anybody knew that they would be
 /// needed.
 pub(crate) trait Prepared: Sync {
+    /// Size of a layer that has passed.
+    fn size(&self, layer: &Digest) -> Option<u64>;
+
     /// What was found, with its zTOC written to the sink; `None` for a layer that was not looked into.
     fn layer(
         &self,
@@ -147,12 +173,21 @@ pub(crate) fn process(
 }
 
 fn one(job: Job<'_>, layer: &Descriptor, plan: &Plan, stop: &AtomicBool) -> Result<LayerOutcome> {
+    if let Some(actual) = job.prepared.and_then(|p| p.size(&layer.digest))
+        && actual != layer.size
+    {
+        return Err(Error::WrongSize {
+            layer: layer.digest,
+            stated: layer.size,
+            actual,
+        });
+    }
     match plan {
         Plan::Index(compression) => {
             if let Some(prepared) = job.prepared.and_then(|p| p.layer(job, layer, *compression)) {
                 return prepared.map(LayerOutcome::Indexed);
             }
-            if let Some(indexed) = from_cache(job, layer, stop)? {
+            if let Some(indexed) = from_cache(job, layer, *compression, stop)? {
                 return Ok(LayerOutcome::Indexed(indexed));
             }
             read(job, layer, *compression, stop).map(LayerOutcome::Indexed)
@@ -195,8 +230,13 @@ fn copy(job: Job<'_>, layer: &Descriptor, stop: &AtomicBool) -> Result<()> {
 }
 
 /// A layer that was indexed before: its zTOC, and the layer itself if the destination lacks it.
-fn from_cache(job: Job<'_>, layer: &Descriptor, stop: &AtomicBool) -> Result<Option<IndexedLayer>> {
-    let Some((bytes, ztoc)) = cached(job.cache, job.settings, layer) else {
+fn from_cache(
+    job: Job<'_>,
+    layer: &Descriptor,
+    compression: Compression,
+    stop: &AtomicBool,
+) -> Result<Option<IndexedLayer>> {
+    let Some((bytes, ztoc)) = cached(job.cache, job.settings, layer, compression) else {
         return Ok(None);
     };
     copy(job, layer, stop)?;
@@ -210,12 +250,17 @@ pub(crate) fn cached(
     cache: Option<&Cache>,
     settings: &IndexSettings,
     layer: &Descriptor,
+    compression: Compression,
 ) -> Option<(Vec<u8>, Ztoc)> {
     let cache = cache.filter(|_| !settings.force)?;
     let cached = cache.get(&Key::new(layer.digest, settings.identity()))?;
     let bytes = cached.read().ok()?;
     let ztoc = Ztoc::decode_unchecked(&bytes).ok()?;
-    (ztoc.compressed_size == layer.size).then_some((bytes, ztoc))
+    let fits = match compression {
+        Compression::Gzip => matches!(ztoc.spans, Spans::Gzip(_)),
+        Compression::Uncompressed => matches!(ztoc.spans, Spans::Uncompressed(_)),
+    };
+    (fits && ztoc.compressed_size == layer.size).then_some((bytes, ztoc))
 }
 
 /// Reads a layer once: indexes it, and copies it if the destination lacks it.

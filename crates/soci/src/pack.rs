@@ -19,7 +19,7 @@ use crate::cache::Cache;
 use crate::convert::{Report, assemble};
 use crate::error::{Error, Result};
 use crate::image::{PlatformImage, config};
-use crate::layers::{self, Job, Plan};
+use crate::layers::{self, Job};
 use crate::names::INDEX_DIGEST;
 use crate::outcome::{LayerOutcome, SkipReason};
 use crate::progress::{Event, Run};
@@ -88,15 +88,8 @@ pub fn pack(sink: Box<dyn Sink>, options: Options<'_>, run: Run<'_>) -> Result<R
         run,
     };
     let (mut manifest, mut image_config) = beginnings(base, platform)?;
-    let mut planned: Vec<(Descriptor, Plan)> = Vec::new();
-    for layer in &manifest.layers {
-        if !planned
-            .iter()
-            .any(|(known, _)| known.digest == layer.digest)
-        {
-            planned.push((layer.clone(), layers::plan(layer, settings, job.source)?));
-        }
-    }
+    let base_image = base.map(|base| base.image.clone());
+    let planned = layers::plan_all(job, base_image.as_slice(), [])?;
     let mut outcomes = layers::process(job, &planned)?;
 
     let packed = layer(job, directory, walk, level)?;

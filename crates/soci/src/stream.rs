@@ -4,7 +4,7 @@
 //! in temporary files until the documents at the stream's end have said which of them are needed. Documents wait in a
 //! temporary file too, as they are rewritten before they are stored.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::FileExt as _;
@@ -54,8 +54,8 @@ struct Streamed {
     /// Documents, one after another, and where each is.
     documents: File,
     places: BTreeMap<Digest, (u64, u64)>,
-    /// Blobs that are at the destination.
-    passed: BTreeSet<Digest>,
+    /// Blobs that are at the destination, and their sizes.
+    passed: BTreeMap<Digest, u64>,
     indexed: Mutex<BTreeMap<Digest, Found>>,
 }
 
@@ -107,7 +107,7 @@ impl Streamed {
             index: Index::new(Vec::new()),
             documents: temporary()?,
             places: BTreeMap::new(),
-            passed: BTreeSet::new(),
+            passed: BTreeMap::new(),
             indexed: Mutex::default(),
         };
         let mut end = 0;
@@ -164,7 +164,7 @@ impl Streamed {
         if let Guess::Layer(guessed) = guess
             && large
         {
-            match layers::cached(options.cache, settings, blob) {
+            match layers::cached(options.cache, settings, blob, guessed) {
                 Some((ztoc_bytes, ztoc)) => {
                     let digest = Digest::sha256_of(&ztoc_bytes);
                     let size = ztoc_bytes.len() as u64;
@@ -214,7 +214,7 @@ impl Streamed {
             Some((_, Err(error))) => found = Some(Found::Bad(error)),
             None => {}
         }
-        self.passed.insert(blob.digest);
+        self.passed.insert(blob.digest, blob.size);
         self.indexed_mut()
             .extend(found.map(|found| (blob.digest, found)));
         Ok(())
@@ -244,13 +244,17 @@ fn kept(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<File> {
 }
 
 impl Prepared for Streamed {
+    fn size(&self, layer: &Digest) -> Option<u64> {
+        self.passed.get(layer).copied()
+    }
+
     fn layer(
         &self,
         job: Job<'_>,
         layer: &Descriptor,
         wanted: Compression,
     ) -> Option<Result<IndexedLayer>> {
-        if !self.passed.contains(&layer.digest) {
+        if !self.passed.contains_key(&layer.digest) {
             return None;
         }
         let found = self
@@ -338,7 +342,7 @@ impl Source for Streamed {
     }
 
     fn has(&self, digest: &Digest) -> sociable_oci::Result<bool> {
-        Ok(self.places.contains_key(digest) || self.passed.contains(digest))
+        Ok(self.places.contains_key(digest) || self.passed.contains_key(digest))
     }
 }
 

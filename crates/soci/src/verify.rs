@@ -228,7 +228,7 @@ fn check_listing(image: &Image, of: &PlatformImage, digest: Digest, verdict: &mu
         );
     }
     let named = entry.annotations.get(MANIFEST_DIGEST);
-    if named.is_some_and(|named| *named != of.descriptor.digest.to_string()) {
+    if named.is_none_or(|named| *named != of.descriptor.digest.to_string()) {
         verdict.problem(
             digest,
             format!(
@@ -413,8 +413,14 @@ fn difference(claimed: &Ztoc, real: &Ztoc) -> Result<(), String> {
         .enumerate()
         .find(|(_, (a, b))| a != b)
     {
+        let what = if claim.name == fact.name {
+            "other attributes"
+        } else {
+            "another entry"
+        };
         return Err(format!(
-            "entry {number} is {claim:?}, but the tar has {fact:?}"
+            "entry {number} is {:?} at byte {}, but the tar has {what} there: {:?} at byte {}",
+            claim.name, claim.offset, fact.name, fact.offset
         ));
     }
     if claims.len() != facts.len() {

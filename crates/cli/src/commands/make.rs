@@ -33,7 +33,8 @@ pub(crate) struct Convert {
 /// Makes a SOCI index v1 beside an image that stays as it is
 ///
 /// The index points at the image, and a registry finds it among the image's referrers; an image layout lists it in its
-/// index.json. Newer snapshotters prefer v2, which `sociable convert` makes.
+/// index.json. Newer snapshotters prefer v2, which `sociable convert` makes. Indexes made with other
+/// options stand beside each other.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -48,7 +49,7 @@ pub(crate) struct Create {
 struct Make {
     #[arg(value_name = "SRC", help = IMAGE_HELP)]
     source: Transport,
-    /// Where the result goes, in the same forms; the same place as SRC is fine
+    /// Where the result goes, in the same forms (- is standard output); may be the same as SRC
     #[arg(value_name = "DEST")]
     destination: Transport,
     #[command(flatten)]
@@ -58,7 +59,7 @@ struct Make {
     json: bool,
     #[command(flatten)]
     index: IndexArgs,
-    /// Leave layers out that have fewer compressed bytes
+    /// Copy layers that have fewer compressed bytes without indexing them
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value_t = names::DEFAULT_MIN_LAYER_SIZE)]
     min_layer_size: u64,
     #[command(flatten)]

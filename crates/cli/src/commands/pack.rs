@@ -72,7 +72,7 @@ struct FileArgs {
     /// Leave out what matches a line of this file
     #[arg(long, value_name = "FILE")]
     exclude_from: Option<PathBuf>,
-    /// Owner and group of everything, as numbers
+    /// Owner and group of everything, as numbers; without GID, the group has the same number
     #[arg(long, value_name = "UID[:GID]", value_parser = parse_owner)]
     owner: Option<(u32, u32)>,
     /// Names of owner and group of everything; without, only numbers are written
