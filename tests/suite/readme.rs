@@ -56,6 +56,7 @@ fn the_readmes_commands_work() {
     let binary = sociable([""; 0]).get_program().to_owned();
     let binary = Path::new(&binary).parent().expect("a directory").to_owned();
     let text = fs::read_to_string(sociable_tests::here().join("../README.md")).expect("README.md");
+    assert!(!text.contains("@@"), "the README has gaps");
     let dir = temp_dir();
     rootfs(&dir.path().join("rootfs"));
     let path = format!(
