@@ -122,6 +122,29 @@ fn what_the_reference_cannot_read_back_is_refused() {
 }
 
 #[test]
+fn the_diff_id_is_the_tars_digest() {
+    let layers = vectors().join("layers");
+    for name in [
+        "text-300k.z6.tar.gz",
+        "mixed-800k.members4.tar.gz",
+        "tree-pax.tar.tar",
+    ] {
+        let layer = layers.join(name);
+        let mut tar = Vec::new();
+        let file = std::fs::File::open(&layer).expect("the layer");
+        if name.ends_with("gz") {
+            let mut inflated = flate2::read::MultiGzDecoder::new(file);
+            std::io::Read::read_to_end(&mut inflated, &mut tar).expect("the tar");
+        } else {
+            tar = std::fs::read(&layer).expect("the tar");
+        }
+        let done = run(&mut sociable(["ztoc", "build", "--diff-id", &s(&layer)])).ok();
+        let expected = format!("diff ID {}", sociable_tests::sha256(&tar));
+        assert_eq!(done.text().lines().next(), Some(&expected[..]), "{name}");
+    }
+}
+
+#[test]
 fn a_layer_may_come_through_a_pipe() {
     let all = all();
     let v = all

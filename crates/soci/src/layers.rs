@@ -311,7 +311,7 @@ pub(crate) fn index_blob(
         build_tool_identifier: settings.build_tool_identifier.as_str().into(),
         span_size: settings.span_size,
         planner: &mut *planner,
-        diff_id: false,
+        diff_id: settings.diff_id,
         allow_unreadable: settings.allow_unreadable,
         limits: settings.limits,
     };

@@ -7,6 +7,7 @@ use crate::names;
 
 /// How layers are indexed: the reference's options under the reference's names, and a few of our own.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "independent options")]
 pub struct IndexSettings {
     /// Smallest span, in uncompressed bytes; part of each zTOC.
     pub span_size: u64,
@@ -18,6 +19,8 @@ pub struct IndexSettings {
     pub xattr_optimization: bool,
     /// Files to be fetched first, as absolute paths in the image.
     pub prefetch: Vec<String>,
+    /// Hash the uncompressed bytes of each layer that is read, too.
+    pub diff_id: bool,
     /// Index again what the cache has.
     pub force: bool,
     /// Write an index even of a layer that soci-snapshotter cannot read through one.
@@ -34,6 +37,7 @@ impl Default for IndexSettings {
             build_tool_identifier: names::DEFAULT_BUILD_TOOL.to_owned(),
             xattr_optimization: false,
             prefetch: Vec::new(),
+            diff_id: false,
             force: false,
             allow_unreadable: false,
             limits: Limits::default(),

@@ -11,7 +11,7 @@ use sociable_oci::Digest;
 use sociable_soci::inspect::ztoc_info;
 use sociable_soci::tree::Tree;
 use sociable_soci::verify::check_ztoc;
-use sociable_soci::{chain, single};
+use sociable_soci::{IndexSettings, chain, single};
 use sociable_ztoc::{LayerReader, Ztoc as Content, format};
 use tempfile::NamedTempFile;
 
@@ -57,6 +57,9 @@ struct Build {
     output: Option<PathBuf>,
     #[command(flatten)]
     ztoc: ZtocArgs,
+    /// Print the layer's diff ID too: the digest of its tar
+    #[arg(long)]
+    diff_id: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -110,9 +113,14 @@ fn build(args: &Build, shown: &Shown) -> Result<(), CliError> {
     struct Built {
         layer: Digest,
         layer_size: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        diff_id: Option<Digest>,
         ztoc: sociable_soci::inspect::ZtocInfo,
     }
-    let settings = args.ztoc.settings();
+    let settings = IndexSettings {
+        diff_id: args.diff_id,
+        ..args.ztoc.settings()
+    };
     let run = shown.run(0);
     let indexed = if args.layer.as_os_str() == "-" {
         single::index_layer(opened::stdin()?, &settings, run)
@@ -147,12 +155,17 @@ fn build(args: &Build, shown: &Shown) -> Result<(), CliError> {
     let digest = Digest::from_sha256(encoded.digest().0);
     shown.finish();
     shown.spent();
+    let diff_id = indexed.diff_id.map(|sum| Digest::from_sha256(sum.0));
     if args.json {
         return output::print_json(&Built {
             layer: Digest::from_sha256(indexed.digest.0),
             layer_size: indexed.size,
+            diff_id,
             ztoc: ztoc_info(&indexed.ztoc, digest, encoded.size()),
         });
+    }
+    if let Some(diff_id) = diff_id {
+        output::print(&format!("diff ID {diff_id}\n"))?;
     }
     output::print(&format!("{digest} {}\n", encoded.size()))
 }
