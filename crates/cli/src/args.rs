@@ -287,7 +287,7 @@ impl CacheArgs {
     }
 }
 
-/// A transport that a command reads from.
+/// Whether a transport is standard input or output.
 pub(crate) fn is_stream(transport: &Transport) -> bool {
     matches!(transport, Transport::Stream)
 }

@@ -123,6 +123,7 @@ pub(crate) fn convert_prepared(
     run: Run<'_>,
 ) -> Result<Report> {
     let chosen = image.choose(source, options.platforms)?;
+    let not_asked_for = others(source, image, &chosen)?;
     let mut entries = match &image.kind {
         Kind::Single(target) => Index::new(vec![(**target).clone()]),
         Kind::Multi(index, _) => index.clone(),
@@ -152,9 +153,10 @@ pub(crate) fn convert_prepared(
         return Err(Error::Cancelled);
     }
     sink.finish(&assembled.update(options.tag))?;
-    let mut report = assembled.report;
-    report.not_asked_for = others(source, image, &chosen)?;
-    Ok(report)
+    Ok(Report {
+        not_asked_for,
+        ..assembled.report
+    })
 }
 
 /// Platforms of an image that were not chosen.
@@ -190,17 +192,7 @@ pub(crate) fn assemble(
     manifests: Vec<Option<Manifest>>,
     outcomes: &BTreeMap<Digest, LayerOutcome>,
 ) -> Result<Assembled> {
-    let mut built = Vec::new();
-    let mut without_index = Vec::new();
-    for image in chosen {
-        match build_index(job, Version::V2, image, outcomes)? {
-            Some(index) => built.push(index),
-            None => without_index.push(image.platform.clone()),
-        }
-    }
-    if built.is_empty() {
-        return Err(nothing_indexed(outcomes));
-    }
+    let (mut built, without_index) = build_indexes(job, Version::V2, chosen, outcomes)?;
     let originals: Vec<Digest> = entries.manifests.iter().map(|e| e.digest).collect();
     for ((entry, manifest), original) in entries.manifests.iter_mut().zip(manifests).zip(&originals)
     {
@@ -266,8 +258,32 @@ impl Built {
     }
 }
 
+/// Writes the SOCI indexes of all images; also says for which platforms no layer was indexed.
+///
+/// # Errors
+/// [`Error::NothingIndexed`] where that is so for all.
+pub(crate) fn build_indexes(
+    job: Job<'_>,
+    version: Version,
+    chosen: &[PlatformImage],
+    outcomes: &BTreeMap<Digest, LayerOutcome>,
+) -> Result<(Vec<Built>, Vec<Platform>)> {
+    let mut built = Vec::new();
+    let mut without_index = Vec::new();
+    for image in chosen {
+        match build_index(job, version, image, outcomes)? {
+            Some(index) => built.push(index),
+            None => without_index.push(image.platform.clone()),
+        }
+    }
+    if built.is_empty() {
+        return Err(nothing_indexed(outcomes));
+    }
+    Ok((built, without_index))
+}
+
 /// Writes the SOCI index of one image; `None` where no layer was indexed.
-pub(crate) fn build_index(
+fn build_index(
     job: Job<'_>,
     version: Version,
     image: &PlatformImage,
@@ -443,7 +459,7 @@ fn copy_as_they_are(job: Job<'_>, entries: &Index, built: &[Built]) -> Result<()
     Ok(())
 }
 
-pub(crate) fn nothing_indexed(outcomes: &BTreeMap<Digest, LayerOutcome>) -> Error {
+fn nothing_indexed(outcomes: &BTreeMap<Digest, LayerOutcome>) -> Error {
     let reasons: Vec<SkipReason> = outcomes
         .values()
         .filter_map(|outcome| match outcome {

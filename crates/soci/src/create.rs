@@ -5,7 +5,7 @@
 
 use sociable_oci::{Descriptor, Document, IndexUpdate, Manifest, Sink, Source, Walk};
 
-use crate::convert::{Blob, Options, Report, build_index, nothing_indexed, others};
+use crate::convert::{Blob, Options, Report, build_indexes, others};
 use crate::error::{Error, Result};
 use crate::image::{Image, Kind};
 use crate::layers::{self, Job, Prepared};
@@ -36,6 +36,7 @@ pub(crate) fn create_prepared(
     run: Run<'_>,
 ) -> Result<Report> {
     let chosen = image.choose(source, options.platforms)?;
+    let not_asked_for = others(source, image, &chosen)?;
     let roots: Vec<Descriptor> = match &image.kind {
         Kind::Single(target) | Kind::Multi(_, Some(target)) => vec![(**target).clone()],
         Kind::Multi(index, None) => index.manifests.clone(),
@@ -58,17 +59,7 @@ pub(crate) fn create_prepared(
     let planned = layers::plan_all(job, &chosen, manifests)?;
     let outcomes = layers::process(job, &planned)?;
 
-    let mut built = Vec::new();
-    let mut without_index = Vec::new();
-    for image in &chosen {
-        match build_index(job, Version::V1, image, &outcomes)? {
-            Some(index) => built.push(index),
-            None => without_index.push(image.platform.clone()),
-        }
-    }
-    if built.is_empty() {
-        return Err(nothing_indexed(&outcomes));
-    }
+    let (built, without_index) = build_indexes(job, Version::V1, &chosen, &outcomes)?;
     for (descriptor, manifest) in &documents {
         if let Some(manifest) = manifest {
             sink.import_from(source, &manifest.config)?;
@@ -96,7 +87,7 @@ pub(crate) fn create_prepared(
             .map(crate::convert::Built::report)
             .collect(),
         without_index,
-        not_asked_for: others(source, image, &chosen)?,
+        not_asked_for,
     })
 }
 
