@@ -8,6 +8,7 @@ use std::io;
 use crate::digest::{Digest, VerifyError};
 use crate::document::DocumentError;
 use crate::limits::LimitError;
+use crate::registry::RegistryError;
 
 /// `Result` with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -100,6 +101,31 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// There is no such image.
+    #[error("there is no image {place}")]
+    NoSuchImage {
+        /// What was looked for.
+        place: String,
+    },
+    /// Something that can be read, and not written.
+    #[error("{place} cannot be written: {why}")]
+    NotATarget {
+        /// The image.
+        place: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// Something that is needed before any work could not be made ready.
+    #[error("cannot set up {what}: {why}")]
+    Setup {
+        /// What.
+        what: &'static str,
+        /// Why not.
+        why: String,
+    },
+    /// A registry did not do what was asked of it.
+    #[error(transparent)]
+    Registry(Box<RegistryError>),
     /// The caller asked a writer that does not hash for a digest.
     #[error(
         "a blob for {place} was written without hashing: commit it with the digest that the caller computed"
@@ -110,11 +136,22 @@ pub enum Error {
     },
 }
 
+impl From<RegistryError> for Error {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(Box::new(error))
+    }
+}
+
 impl Error {
-    /// For `map_err`: an I/O error with its context. A [`VerifyError`] inside becomes [`Error::Verify`].
+    /// For `map_err`: an I/O error with its context. A [`VerifyError`] inside becomes [`Error::Verify`], and an error of
+    /// this type inside (a reader or writer over a network has nothing else to say it with) comes out as it was.
     pub fn io(action: &'static str, place: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let place = place.into();
         move |source| {
+            let source = match source.downcast::<Self>() {
+                Ok(own) => return own,
+                Err(source) => source,
+            };
             let verify = source
                 .get_ref()
                 .and_then(|e| e.downcast_ref::<VerifyError>())

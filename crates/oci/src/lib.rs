@@ -14,6 +14,7 @@
 //!
 //! | a user types | module | read | written |
 //! |---|---|---|---|
+//! | `docker://REFERENCE` | [`registry`] | random access, range requests | blob by blob, then manifests, then the tag |
 //! | `oci:DIR[:TAG]` | [`oci_dir`] | random access | blob by blob, then `index.json` |
 //! | `oci-archive:FILE[:TAG]` | [`oci_archive`] | random access | a new file, renamed at the end |
 //! | `-` | [`oci_stream`] | once, as events | once, in order |
@@ -54,6 +55,7 @@
 //!
 //! Errors keep their cause in [`std::error::Error::source`] and do not repeat it: print the chain.
 
+pub mod access;
 pub mod digest;
 pub mod document;
 pub mod error;
@@ -64,6 +66,7 @@ pub mod oci_archive;
 pub mod oci_dir;
 pub mod oci_stream;
 pub mod platform;
+pub mod registry;
 pub mod sink;
 pub mod source;
 mod tar_read;
@@ -71,6 +74,7 @@ mod tar_write;
 pub mod transport;
 pub mod walk;
 
+pub use access::Access;
 pub use digest::{Algorithm, Digest, Hasher, Verifier, VerifyError, VerifyingReader};
 pub use document::{Annotations, Config, Descriptor, Document, DocumentError, Index, Manifest};
 pub use error::{Error, Result};

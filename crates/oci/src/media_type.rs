@@ -54,6 +54,12 @@ pub fn is_manifest(media_type: &str) -> bool {
     matches!(media_type, OCI_MANIFEST | DOCKER_MANIFEST)
 }
 
+/// A manifest or an index: what a registry keeps apart from blobs, and reads.
+#[must_use]
+pub fn is_document(media_type: &str) -> bool {
+    is_index(media_type) || is_manifest(media_type)
+}
+
 /// `IsConfigType`: an OCI or Docker image configuration.
 #[must_use]
 pub fn is_config(media_type: &str) -> bool {

@@ -134,8 +134,8 @@ impl Source for OciArchive {
         Ok(bytes)
     }
 
-    fn has(&self, digest: &Digest) -> Result<bool> {
-        Ok(self.blobs.contains_key(digest))
+    fn has(&self, descriptor: &Descriptor) -> Result<bool> {
+        Ok(self.blobs.contains_key(&descriptor.digest))
     }
 }
 
@@ -233,7 +233,7 @@ impl Sink for OciArchiveSink {
         &self,
         known: Option<(&Digest, u64)>,
         hashing: Hashing,
-    ) -> Result<Box<dyn BlobWriter>> {
+    ) -> Result<Box<dyn BlobWriter + '_>> {
         self.tar.begin(known, hashing)
     }
 

@@ -189,8 +189,8 @@ impl Source for OciDir {
         Ok(bytes)
     }
 
-    fn has(&self, digest: &Digest) -> Result<bool> {
-        has_blob(&self.root, digest)
+    fn has(&self, descriptor: &Descriptor) -> Result<bool> {
+        has_blob(&self.root, &descriptor.digest)
     }
 }
 
@@ -352,7 +352,7 @@ impl Sink for OciDirSink {
         &self,
         known: Option<(&Digest, u64)>,
         hashing: Hashing,
-    ) -> Result<Box<dyn BlobWriter>> {
+    ) -> Result<Box<dyn BlobWriter + '_>> {
         Ok(Box::new(DirWriter {
             temp: self.temp_in(&self.root.join(BLOBS_DIR).join("sha256"))?,
             meter: Meter::new(known, hashing),

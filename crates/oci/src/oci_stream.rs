@@ -215,7 +215,7 @@ impl<W: Write + Send + 'static> Sink for OciStreamSink<W> {
         &self,
         known: Option<(&Digest, u64)>,
         hashing: Hashing,
-    ) -> Result<Box<dyn BlobWriter>> {
+    ) -> Result<Box<dyn BlobWriter + '_>> {
         self.tar.begin(known, hashing)
     }
 

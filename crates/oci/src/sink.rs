@@ -7,7 +7,7 @@ use crate::document::{Descriptor, Index, REF_NAME};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::media_type;
-use crate::source::Source;
+use crate::source::{Source, verified};
 
 /// A destination for blobs, from several threads, and at the end for one image.
 ///
@@ -41,13 +41,45 @@ pub trait Sink: Send + Sync {
         &self,
         known: Option<(&Digest, u64)>,
         hashing: Hashing,
-    ) -> Result<Box<dyn BlobWriter>>;
+    ) -> Result<Box<dyn BlobWriter + '_>>;
+
+    /// As [`Sink::begin_with`], for a blob that `source` has, with the caller hashing: where an upload breaks, the
+    /// destination can read again from there what it lost.
+    ///
+    /// # Errors
+    /// As [`Sink::begin_with`].
+    fn begin_from<'a>(
+        &'a self,
+        source: &'a dyn Source,
+        descriptor: &Descriptor,
+    ) -> Result<Box<dyn BlobWriter + 'a>> {
+        let _ = source;
+        self.begin_with(
+            Some((&descriptor.digest, descriptor.size)),
+            Hashing::Caller,
+        )
+    }
+
+    /// Whether a blob is there, or could be taken over from `source` without its bytes passing through here.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    fn acquire(&self, source: &dyn Source, descriptor: &Descriptor) -> Result<bool> {
+        let _ = source;
+        self.holds(descriptor)
+    }
+
+    /// What is at the destination already, under the name that the new image will have; `None` where that cannot be
+    /// read, or is nothing.
+    fn existing(&self) -> Option<Box<dyn Source + '_>> {
+        None
+    }
 
     /// [`Sink::begin_with`], hashing what is written.
     ///
     /// # Errors
     /// As [`Sink::begin_with`].
-    fn begin(&self, known: Option<(&Digest, u64)>) -> Result<Box<dyn BlobWriter>> {
+    fn begin(&self, known: Option<(&Digest, u64)>) -> Result<Box<dyn BlobWriter + '_>> {
         self.begin_with(known, Hashing::Writer)
     }
 
@@ -68,18 +100,31 @@ pub trait Sink: Send + Sync {
         Ok(digest)
     }
 
-    /// Copies a blob from `source`, verified on the way, unless it is there; says whether it copied.
+    /// Writes a manifest or an index of `media_type`. What it refers to has to be there; a registry insists on that.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn put_document(&self, media_type: &str, bytes: &[u8]) -> Result<Digest> {
+        let _ = media_type;
+        self.put(bytes)
+    }
+
+    /// Copies a blob, manifest or index from `source`, verified on the way, unless it is there; says whether it copied.
     ///
     /// # Errors
     /// When it cannot be read or written, or is damaged.
     fn import_from(&self, source: &dyn Source, descriptor: &Descriptor) -> Result<bool> {
-        if self.holds(descriptor)? {
+        if self.acquire(source, descriptor)? {
             return Ok(false);
         }
-        let mut reader = source.blob(descriptor)?;
-        let mut writer = self.begin(Some((&descriptor.digest, descriptor.size)))?;
+        if media_type::is_document(&descriptor.media_type) {
+            self.put_document(&descriptor.media_type, &source.document(descriptor)?)?;
+            return Ok(true);
+        }
+        let mut reader = verified(descriptor, source.blob(descriptor)?);
+        let mut writer = self.begin_from(source, descriptor)?;
         copy(&mut reader, &mut writer, &source.name(), &self.name())?;
-        writer.commit(Some(&descriptor.digest))?;
+        writer.commit_trusted(&descriptor.digest, descriptor.size)?;
         Ok(true)
     }
 
@@ -170,6 +215,12 @@ impl IndexUpdate {
     pub fn also(mut self, entry: Descriptor) -> Self {
         self.also.push(entry);
         self
+    }
+
+    /// The image.
+    #[must_use]
+    pub fn image(&self) -> &Descriptor {
+        &self.image
     }
 
     /// The entries that this adds.

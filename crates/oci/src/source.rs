@@ -1,6 +1,6 @@
 //! Reading an image: the seam that every transport implements.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use crate::digest::{Digest, VerifyingReader};
@@ -8,6 +8,7 @@ use crate::document::{Descriptor, Document, Index};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::media_type;
+use crate::registry::RepositoryName;
 
 /// An image, or several, that can be read in any order and from several threads.
 ///
@@ -35,11 +36,49 @@ pub trait Source: Send + Sync {
     /// When there is no such blob, or the range reaches beyond its end.
     fn blob_at(&self, descriptor: &Descriptor, offset: u64, len: usize) -> Result<Vec<u8>>;
 
+    /// The bytes of a blob from `offset` on, **not verified**: for going on where an earlier reader stopped.
+    ///
+    /// # Errors
+    /// When there is no such blob, or it cannot be read that far.
+    fn blob_from(&self, descriptor: &Descriptor, offset: u64) -> Result<Box<dyn Read + Send>> {
+        let mut blob = self.blob(descriptor)?;
+        let skipped = io::copy(&mut blob.by_ref().take(offset), &mut io::sink())
+            .map_err(Error::io("read a blob from", self.name()))?;
+        check_range(&self.name(), descriptor, skipped, offset, 0)?;
+        Ok(blob)
+    }
+
     /// Whether there is such a blob.
     ///
     /// # Errors
     /// When that cannot be found out.
-    fn has(&self, digest: &Digest) -> Result<bool>;
+    fn has(&self, descriptor: &Descriptor) -> Result<bool>;
+
+    /// What may refer to `subject` (a manifest of this source) with its `subject` field: a layout lists that in
+    /// `index.json`, a registry tells. The answer may hold other things too, and nothing of it was read.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
+        let _ = subject;
+        Ok(self.index()?.manifests)
+    }
+
+    /// A manifest or an index that is known by its digest alone; `None` where it is not there, or not listed where only what
+    /// is listed can be found.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    fn manifest(&self, digest: &Digest) -> Result<Option<Descriptor>> {
+        let index = self.index()?;
+        Ok(index.manifests.into_iter().find(|d| d.digest == *digest))
+    }
+
+    /// The repository that this reads from, if it is one of a registry: another repository of the same registry can
+    /// take blobs over without moving them.
+    fn repository(&self) -> Option<&RepositoryName> {
+        None
+    }
 
     /// A whole small blob, verified; at most [`limits::MAX_DOCUMENT`] bytes.
     ///
@@ -103,8 +142,20 @@ macro_rules! forward {
             fn blob_at(&self, descriptor: &Descriptor, offset: u64, len: usize) -> Result<Vec<u8>> {
                 (**self).blob_at(descriptor, offset, len)
             }
-            fn has(&self, digest: &Digest) -> Result<bool> {
-                (**self).has(digest)
+            fn blob_from(&self, descriptor: &Descriptor, offset: u64) -> Result<Box<dyn Read + Send>> {
+                (**self).blob_from(descriptor, offset)
+            }
+            fn has(&self, descriptor: &Descriptor) -> Result<bool> {
+                (**self).has(descriptor)
+            }
+            fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
+                (**self).referrers(subject)
+            }
+            fn manifest(&self, digest: &Digest) -> Result<Option<Descriptor>> {
+                (**self).manifest(digest)
+            }
+            fn repository(&self) -> Option<&RepositoryName> {
+                (**self).repository()
             }
             fn document_within(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>> {
                 (**self).document_within(descriptor, limit)

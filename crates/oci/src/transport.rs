@@ -9,7 +9,10 @@ use std::str::FromStr;
 use crate::error::{Error, Result};
 use crate::oci_archive::{OciArchive, OciArchiveSink};
 use crate::oci_dir::{OciDir, OciDirSink};
+use crate::access::Access;
 use crate::oci_stream::OciStreamSink;
+use crate::registry::Reference;
+use crate::registry::reference::ParseReferenceError;
 use crate::sink::Sink;
 use crate::source::Source;
 
@@ -31,17 +34,18 @@ pub enum Transport {
         /// The tag.
         tag: Option<String>,
     },
+    /// `docker://REFERENCE`, an image in a registry.
+    Registry(Reference),
     /// `-`, a streamed oci-archive on standard input or output.
     Stream,
 }
 
 /// What this version reads and writes, for messages.
 pub const SUPPORTED: &str =
-    "oci:DIR[:TAG], oci-archive:FILE[:TAG] and - (an oci-archive on standard input or output)";
+    "docker://HOST/REPO[:TAG], oci:DIR[:TAG], oci-archive:FILE[:TAG] and - (an oci-archive on standard input or output)";
 
 /// Transports that exist elsewhere: skopeo's, and containerd.
 const ELSEWHERE: &[&str] = &[
-    "docker",
     "docker-archive",
     "docker-daemon",
     "containerd",
@@ -89,6 +93,17 @@ pub enum ParseTransportError {
         /// The text.
         text: String,
     },
+    /// Something behind `docker://` that is no reference.
+    #[error(transparent)]
+    Reference(#[from] ParseReferenceError),
+    /// `docker:` without the slashes.
+    #[error("{text:?}: a registry's image is written with slashes, docker://{rest}")]
+    NoSlashes {
+        /// The text.
+        text: String,
+        /// What stands behind the colon.
+        rest: String,
+    },
     /// A tag with forbidden characters.
     #[error(
         "{text:?}: the tag {tag:?} is not allowed: letters and digits, separated by - . _ : @ + /, as the image-spec has it"
@@ -113,6 +128,14 @@ impl FromStr for Transport {
             return Err(ParseTransportError::Missing { text: owned() });
         };
         let directory = match name {
+            "docker" => {
+                let reference = rest.strip_prefix("//");
+                let reference = reference.ok_or_else(|| ParseTransportError::NoSlashes {
+                    text: owned(),
+                    rest: rest.trim_start_matches('/').to_owned(),
+                })?;
+                return Ok(Self::Registry(reference.parse()?));
+            }
             "oci" => true,
             "oci-archive" => false,
             _ if ELSEWHERE.contains(&name) => {
@@ -178,6 +201,7 @@ impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, path, tag) = match self {
             Self::Stream => return f.write_str("-"),
+            Self::Registry(reference) => return write!(f, "docker://{reference}"),
             Self::OciDir { path, tag } => ("oci", path, tag),
             Self::OciArchive { path, tag } => ("oci-archive", path, tag),
         };
@@ -187,12 +211,12 @@ impl fmt::Display for Transport {
 }
 
 impl Transport {
-    /// The tag.
+    /// The tag, where an image is picked by its tag: what is found at a registry's reference is one image.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
         match self {
             Self::OciDir { tag, .. } | Self::OciArchive { tag, .. } => tag.as_deref(),
-            Self::Stream => None,
+            Self::Registry(_) | Self::Stream => None,
         }
     }
 
@@ -201,7 +225,16 @@ impl Transport {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::OciDir { path, .. } | Self::OciArchive { path, .. } => Some(path),
-            Self::Stream => None,
+            Self::Registry(_) | Self::Stream => None,
+        }
+    }
+
+    /// Whether two name the same place, so that an image would be changed where it is.
+    #[must_use]
+    pub fn same_place(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Registry(a), Self::Registry(b)) => a.name == b.name && a.tag == b.tag,
+            _ => self.path().is_some() && self.path() == other.path(),
         }
     }
 
@@ -210,10 +243,11 @@ impl Transport {
     ///
     /// # Errors
     /// When there is no such image.
-    pub fn open(&self) -> Result<Option<Box<dyn Source>>> {
+    pub fn open(&self, access: &Access) -> Result<Option<Box<dyn Source>>> {
         Ok(match self {
             Self::OciDir { path, .. } => Some(Box::new(OciDir::open(path)?)),
             Self::OciArchive { path, .. } => Some(Box::new(OciArchive::open(path)?)),
+            Self::Registry(reference) => Some(Box::new(access.registries()?.source(reference)?)),
             Self::Stream => None,
         })
     }
@@ -222,10 +256,11 @@ impl Transport {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn create(&self) -> Result<Box<dyn Sink>, Error> {
+    pub fn create(&self, access: &Access) -> Result<Box<dyn Sink>, Error> {
         Ok(match self {
             Self::OciDir { path, .. } => Box::new(OciDirSink::create(path)?),
             Self::OciArchive { path, .. } => Box::new(OciArchiveSink::create(path)?),
+            Self::Registry(reference) => Box::new(access.registries()?.sink(reference)?),
             Self::Stream => {
                 const NAME: &str = "standard output";
                 // Past the standard library's line buffering, which is for text.
@@ -265,9 +300,12 @@ mod tests {
     fn refused_with_a_way_out() {
         for (text, words) in [
             (
-                "docker://alpine",
-                "not supported yet by this version, which knows oci:DIR",
+                "sif:alpine",
+                "not supported yet by this version, which knows docker://HOST",
             ),
+            ("docker:alpine", "docker://alpine"),
+            ("docker://", "no image reference"),
+            ("docker://A", "no image reference"),
             ("containerd:x", "not supported yet"),
             ("dir:x", "not supported yet"),
             ("alpine:latest", "there is no transport \"alpine\""),

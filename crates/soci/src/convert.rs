@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::image::{Image, Kind, PlatformImage, Platforms, manifest_of};
 use crate::layers::{self, Job, Prepared};
 use crate::names::{INDEX_DIGEST, INDEX_V2, LAYER_DIGEST, MANIFEST_DIGEST, PREFETCH};
+use crate::prior::Prior;
 use crate::outcome::{IndexedLayer, LayerOutcome, SkipReason};
 use crate::prefetch::Prefetch;
 use crate::progress::Run;
@@ -36,6 +37,8 @@ pub struct Options<'a> {
     pub cache: Option<&'a Cache>,
     /// The tag of the new image in the sink.
     pub tag: Option<&'a str>,
+    /// Make a v1 index of each converted image, too.
+    pub also_v1: bool,
 }
 
 /// What became of an image.
@@ -135,20 +138,28 @@ pub(crate) fn convert_prepared(
         .map(|entry| manifest_below(source, entry, &chosen))
         .collect::<Result<Vec<_>>>()?;
 
-    let job = Job {
-        source,
-        sink: &*sink,
-        settings: options.settings,
-        cache: options.cache,
-        prepared,
-        run,
+    let assembled = {
+        let existing = sink.existing();
+        let prior = Prior::find(source, &chosen, image, existing.as_deref(), options);
+        let job = Job {
+            source,
+            sink: &*sink,
+            settings: options.settings,
+            cache: options.cache,
+            prepared,
+            prior: Some(&prior),
+            run,
+        };
+        let outcomes = layers::process(
+            job,
+            &layers::plan_all(job, &chosen, manifests.iter().flatten())?,
+        )?;
+        let mut assembled = assemble(job, &chosen, entries, manifests, &outcomes)?;
+        if options.also_v1 {
+            assembled.add_v1(job, &chosen, &outcomes)?;
+        }
+        assembled
     };
-    let outcomes = layers::process(
-        job,
-        &layers::plan_all(job, &chosen, manifests.iter().flatten())?,
-    )?;
-
-    let assembled = assemble(job, &chosen, entries, manifests, &outcomes)?;
     if run.cancel.is_cancelled() {
         return Err(Error::Cancelled);
     }
@@ -173,13 +184,44 @@ pub(crate) fn others(
 /// An image index that was written and is not yet visible.
 pub(crate) struct Assembled {
     image: Descriptor,
+    /// Each image's manifest: what it was, and what it is now.
+    manifests: Vec<(Digest, Descriptor)>,
+    /// What refers to these.
+    beside: Vec<Descriptor>,
     pub(crate) report: Report,
 }
 
 impl Assembled {
     /// What makes it visible.
     pub(crate) fn update(&self, tag: Option<&str>) -> IndexUpdate {
-        IndexUpdate::new(self.image.clone()).tagged(tag)
+        let update = IndexUpdate::new(self.image.clone()).tagged(tag);
+        self.beside.iter().cloned().fold(update, IndexUpdate::also)
+    }
+
+    /// Writes v1 indexes that refer to the new manifests.
+    fn add_v1(
+        &mut self,
+        job: Job<'_>,
+        chosen: &[PlatformImage],
+        outcomes: &BTreeMap<Digest, LayerOutcome>,
+    ) -> Result<()> {
+        let renewed: Vec<PlatformImage> = chosen
+            .iter()
+            .filter_map(|image| {
+                let old = image.descriptor.digest;
+                let (_, new) = self.manifests.iter().find(|(digest, _)| *digest == old)?;
+                Some(PlatformImage {
+                    descriptor: new.clone(),
+                    ..image.clone()
+                })
+            })
+            .collect();
+        let (built, _) = build_indexes(job, Version::V1, &renewed, outcomes)?;
+        for index in built {
+            self.beside.push(index.referrer());
+            self.report.platforms.push(index.report());
+        }
+        Ok(())
     }
 }
 
@@ -194,17 +236,19 @@ pub(crate) fn assemble(
 ) -> Result<Assembled> {
     let (mut built, without_index) = build_indexes(job, Version::V2, chosen, outcomes)?;
     let originals: Vec<Digest> = entries.manifests.iter().map(|e| e.digest).collect();
+    let mut renewed = Vec::new();
     for ((entry, manifest), original) in entries.manifests.iter_mut().zip(manifests).zip(&originals)
     {
         let Some(manifest) = manifest else { continue };
         annotate(job, entry, manifest, original, &mut built)?;
+        renewed.push((*original, entry.clone()));
     }
     for index in &built {
         list(&mut entries, index);
     }
     copy_as_they_are(job, &entries, &built)?;
     let bytes = entries.to_bytes();
-    job.sink.put(&bytes)?;
+    job.sink.put_document(media_type::OCI_INDEX, &bytes)?;
     let image = Descriptor::of(media_type::OCI_INDEX, &bytes);
     Ok(Assembled {
         report: Report {
@@ -213,6 +257,8 @@ pub(crate) fn assemble(
             without_index,
             not_asked_for: Vec::new(),
         },
+        manifests: renewed,
+        beside: Vec::new(),
         image,
     })
 }
@@ -255,6 +301,14 @@ pub(crate) struct Built {
 impl Built {
     pub(crate) fn report(self) -> PlatformReport {
         self.report
+    }
+
+    /// As an entry of a list of referrers, which has no platform: its subject says it.
+    pub(crate) fn referrer(&self) -> Descriptor {
+        Descriptor {
+            platform: None,
+            ..self.descriptor.clone()
+        }
     }
 }
 
@@ -312,7 +366,7 @@ fn build_index(
     let index = SociIndex::new(version, tool, &image.descriptor, ztocs, prefetch);
     let (bytes, mut descriptor) = index.encode();
     job.sink.put(CONFIG)?;
-    job.sink.put(&bytes)?;
+    job.sink.put_document(&descriptor.media_type, &bytes)?;
     let report = PlatformReport {
         platform: image.platform.to_string(),
         manifest: image.descriptor.digest,
@@ -398,7 +452,7 @@ fn annotate(
         manifest.annotations.insert(INDEX_DIGEST.to_owned(), digest);
     }
     let bytes = manifest.to_bytes();
-    entry.digest = job.sink.put(&bytes)?;
+    entry.digest = job.sink.put_document(media_type::OCI_MANIFEST, &bytes)?;
     entry.size = bytes.len() as u64;
     entry.annotations = manifest.annotations;
     media_type::OCI_MANIFEST.clone_into(&mut entry.media_type);
@@ -438,17 +492,21 @@ fn copy_as_they_are(job: Job<'_>, entries: &Index, built: &[Built]) -> Result<()
         let new = built
             .iter()
             .any(|index| index.descriptor.digest == entry.digest);
-        if new || job.sink.has(&entry.digest)? {
+        if new || job.sink.holds(entry)? {
             continue;
         }
+        let mut steps = Vec::new();
         for step in Walk::new(job.source, [entry.clone()]) {
-            let step = match step {
-                Err(sociable_oci::Error::NoBlob { .. }) => continue,
-                step => step?,
-            };
+            match step {
+                Err(sociable_oci::Error::NoBlob { .. }) => {}
+                step => steps.push(step?),
+            }
+        }
+        // What an index lists has to be there before it.
+        for step in steps.into_iter().rev() {
             if let Some(Document::Manifest(manifest)) = &step.document {
                 for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
-                    if job.source.has(&blob.digest)? {
+                    if job.source.has(blob)? {
                         job.sink.import_from(job.source, blob)?;
                     }
                 }

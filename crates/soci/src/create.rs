@@ -9,6 +9,7 @@ use crate::convert::{Blob, Options, Report, build_indexes, others};
 use crate::error::{Error, Result};
 use crate::image::{Image, Kind};
 use crate::layers::{self, Job, Prepared};
+use crate::prior::Prior;
 use crate::progress::Run;
 use crate::soci_index::Version;
 
@@ -45,12 +46,15 @@ pub(crate) fn create_prepared(
         return Err(Error::NoPlatforms);
     };
     let documents = documents(source, &roots)?;
+    let existing = sink.existing();
+    let prior = Prior::find(source, &chosen, image, existing.as_deref(), options);
     let job = Job {
         source,
         sink: &*sink,
         settings: options.settings,
         cache: options.cache,
         prepared,
+        prior: Some(&prior),
         run,
     };
     let manifests = documents
@@ -60,7 +64,10 @@ pub(crate) fn create_prepared(
     let outcomes = layers::process(job, &planned)?;
 
     let (built, without_index) = build_indexes(job, Version::V1, &chosen, &outcomes)?;
-    for (descriptor, manifest) in &documents {
+    drop(prior);
+    drop(existing);
+    // What an index lists has to be there before it.
+    for (descriptor, manifest) in documents.iter().rev() {
         if let Some(manifest) = manifest {
             sink.import_from(source, &manifest.config)?;
         }
@@ -74,10 +81,7 @@ pub(crate) fn create_prepared(
         update = update.also(entry.clone());
     }
     for index in &built {
-        let mut entry = index.descriptor.clone();
-        // A referrer's descriptor has no platform: its subject says it.
-        entry.platform = None;
-        update = update.also(entry);
+        update = update.also(index.referrer());
     }
     sink.finish(&update)?;
     Ok(Report {

@@ -160,7 +160,7 @@ fn on_the_fly(source: &dyn Source, layer: &Descriptor) -> Result<Result<Ztoc, St
         }
         None => return Ok(Err(format!("its media type is {:?}", layer.media_type))),
     };
-    if media_type::is_nondistributable(&layer.media_type) && !source.has(&layer.digest)? {
+    if media_type::is_nondistributable(&layer.media_type) && !source.has(layer)? {
         return Ok(Err(
             "it is a foreign layer, and not in the source".to_owned()
         ));

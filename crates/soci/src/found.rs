@@ -27,18 +27,24 @@ pub struct FoundIndex {
 /// # Errors
 /// When one that is listed cannot be read, or is none.
 pub fn indexes(source: &dyn Source, image: &Image, of: &PlatformImage) -> Result<Vec<FoundIndex>> {
-    let entries = entries(source, image)?;
+    let entries = entries(source, image, of)?;
     let mut found = Vec::new();
-    if let Some(digest) = annotated(of)?
-        && let Some(entry) = entries.iter().find(|entry| entry.digest == digest)
-    {
-        found.push(read(source, entry)?);
+    if let Some(digest) = annotated(of)? {
+        // The annotation alone leads to it; that it is listed is for those who copy and collect garbage.
+        let listed = entries.iter().find(|entry| entry.digest == digest).cloned();
+        let entry = match listed {
+            None => source.manifest(&digest)?,
+            listed => listed,
+        };
+        if let Some(entry) = entry {
+            found.push(read(source, &entry)?);
+        }
     }
     for entry in &entries {
         if !may_be_v1(entry) || found.iter().any(|f| f.descriptor.digest == entry.digest) {
             continue;
         }
-        if !source.has(&entry.digest)? {
+        if !source.has(entry)? {
             continue;
         }
         let index = read(source, entry)?;
@@ -65,8 +71,8 @@ pub fn annotated(of: &PlatformImage) -> Result<Option<Digest>> {
 }
 
 /// Everything that is listed beside the image or with it.
-fn entries(source: &dyn Source, image: &Image) -> Result<Vec<Descriptor>> {
-    let mut entries = source.index()?.manifests;
+fn entries(source: &dyn Source, image: &Image, of: &PlatformImage) -> Result<Vec<Descriptor>> {
+    let mut entries = source.referrers(&of.descriptor.digest)?;
     if let Kind::Multi(index, _) = &image.kind {
         entries.extend(index.manifests.iter().cloned());
     }

@@ -88,7 +88,7 @@ impl Image {
         let listed = list.manifests.len();
         let mut there = Vec::with_capacity(listed);
         for entry in list.manifests {
-            if source.has(&entry.digest)? {
+            if source.has(&entry)? {
                 there.push(entry);
             }
         }

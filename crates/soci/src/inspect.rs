@@ -165,7 +165,7 @@ fn platform(source: &dyn Source, image: &Image, of: &PlatformImage) -> Result<Pl
                 .transpose()?;
             Ok(LayerInfo {
                 blob: Blob::from(layer),
-                present: source.has(&layer.digest)?,
+                present: source.has(layer)?,
                 ztoc,
             })
         })

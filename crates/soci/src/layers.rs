@@ -16,8 +16,9 @@ use crate::cache::{Cache, Header, Key};
 use crate::error::{Error, Result, chain};
 use crate::image::PlatformImage;
 use crate::names::{self, OPAQUE_WHITEOUT};
-use crate::outcome::{IndexedLayer, LayerOutcome, SkipReason};
+use crate::outcome::{IndexedLayer, LayerOutcome, Origin, SkipReason};
 use crate::prefetch;
+use crate::prior::Prior;
 use crate::progress::{Event, Run, Work};
 use crate::settings::IndexSettings;
 
@@ -62,7 +63,7 @@ fn plan(layer: &Descriptor, settings: &IndexSettings, source: &dyn Source) -> Re
             media_type::Compression::None => return format(&layer.media_type),
             media_type::Compression::Zstd => return format("zstd"),
         };
-    if media_type::is_nondistributable(&layer.media_type) && !source.has(&layer.digest)? {
+    if media_type::is_nondistributable(&layer.media_type) && !source.has(layer)? {
         return Ok(Plan::Skip(SkipReason::Absent));
     }
     Ok(Plan::Index(compression))
@@ -117,6 +118,8 @@ pub(crate) struct Job<'a> {
     pub(crate) cache: Option<&'a Cache>,
     /// Layers that were indexed while they passed by.
     pub(crate) prepared: Option<&'a dyn Prepared>,
+    /// Layers that an index of an earlier run, at the source or the destination, has zTOCs of.
+    pub(crate) prior: Option<&'a Prior<'a>>,
     pub(crate) run: Run<'a>,
 }
 
@@ -187,7 +190,7 @@ fn one(job: Job<'_>, layer: &Descriptor, plan: &Plan, stop: &AtomicBool) -> Resu
             if let Some(prepared) = job.prepared.and_then(|p| p.layer(job, layer, *compression)) {
                 return prepared.map(LayerOutcome::Indexed);
             }
-            if let Some(indexed) = from_cache(job, layer, *compression, stop)? {
+            if let Some(indexed) = known(job, layer, *compression, stop)? {
                 return Ok(LayerOutcome::Indexed(indexed));
             }
             read(job, layer, *compression, stop).map(LayerOutcome::Indexed)
@@ -205,10 +208,10 @@ fn one(job: Job<'_>, layer: &Descriptor, plan: &Plan, stop: &AtomicBool) -> Resu
 }
 
 fn copy(job: Job<'_>, layer: &Descriptor, stop: &AtomicBool) -> Result<()> {
-    if job.sink.holds(layer)? {
+    if job.sink.acquire(job.source, layer)? {
         return Ok(());
     }
-    if media_type::is_nondistributable(&layer.media_type) && !job.source.has(&layer.digest)? {
+    if media_type::is_nondistributable(&layer.media_type) && !job.source.has(layer)? {
         return Ok(());
     }
     job.run.progress.event(&Event::Start {
@@ -216,7 +219,8 @@ fn copy(job: Job<'_>, layer: &Descriptor, stop: &AtomicBool) -> Result<()> {
         work: Work::Copy,
     });
     let blob = verified(layer, job.source.blob(layer)?);
-    let mut tee = Tee::new(job.sink, job.run, layer, Box::new(blob), stop)?;
+    let writer = Some(job.sink.begin_from(job.source, layer)?);
+    let mut tee = Tee::new(job.sink, writer, job.run, layer, Box::new(blob), stop);
     let read = io::copy(&mut tee, &mut io::sink());
     let writer = tee.finish()?;
     read.map_err(sociable_oci::Error::io(
@@ -230,19 +234,34 @@ fn copy(job: Job<'_>, layer: &Descriptor, stop: &AtomicBool) -> Result<()> {
 }
 
 /// A layer that was indexed before: its zTOC, and the layer itself if the destination lacks it.
-fn from_cache(
+fn known(
     job: Job<'_>,
     layer: &Descriptor,
     compression: Compression,
     stop: &AtomicBool,
 ) -> Result<Option<IndexedLayer>> {
-    let Some((bytes, ztoc)) = cached(job.cache, job.settings, layer, compression) else {
+    if job.settings.force {
         return Ok(None);
-    };
-    copy(job, layer, stop)?;
-    let digest = job.sink.put(&bytes)?;
-    let size = bytes.len() as u64;
-    Ok(Some(facts(&ztoc, digest, size, true, job.settings)))
+    }
+    if let Some((bytes, ztoc)) = cached(job.cache, job.settings, layer, compression) {
+        copy(job, layer, stop)?;
+        let digest = job.sink.put(&bytes)?;
+        let size = bytes.len() as u64;
+        let origin = Origin::Cache;
+        return Ok(Some(facts(&ztoc, digest, size, origin, job.settings)));
+    }
+    if let Some((bytes, ztoc)) = job
+        .prior
+        .and_then(|prior| prior.ztoc(job.settings, layer, compression))
+    {
+        copy(job, layer, stop)?;
+        let digest = job.sink.put(&bytes)?;
+        let size = bytes.len() as u64;
+        remember(job.cache, job.settings, layer, |out| out.write_all(&bytes), job.run);
+        let origin = Origin::Index;
+        return Ok(Some(facts(&ztoc, digest, size, origin, job.settings)));
+    }
+    Ok(None)
 }
 
 /// The zTOC that an earlier run with the same options made of a layer.
@@ -256,11 +275,16 @@ pub(crate) fn cached(
     let cached = cache.get(&Key::new(layer.digest, settings.identity()))?;
     let bytes = cached.read().ok()?;
     let ztoc = Ztoc::decode_unchecked(&bytes).ok()?;
-    let fits = match compression {
+    fits(&ztoc, layer, compression).then_some((bytes, ztoc))
+}
+
+/// Whether a zTOC can be of a layer.
+pub(crate) fn fits(ztoc: &Ztoc, layer: &Descriptor, compression: Compression) -> bool {
+    let same = match compression {
         Compression::Gzip => matches!(ztoc.spans, Spans::Gzip(_)),
         Compression::Uncompressed => matches!(ztoc.spans, Spans::Uncompressed(_)),
     };
-    (fits && ztoc.compressed_size == layer.size).then_some((bytes, ztoc))
+    same && ztoc.compressed_size == layer.size
 }
 
 /// Reads a layer once: indexes it, and copies it if the destination lacks it.
@@ -279,7 +303,12 @@ fn read(
         // Indexing computes SHA-256 only.
         blob = Box::new(verified(layer, blob));
     }
-    let mut tee = Tee::new(job.sink, job.run, layer, blob, stop)?;
+    let writer = if job.sink.acquire(job.source, layer)? {
+        None
+    } else {
+        Some(job.sink.begin_from(job.source, layer)?)
+    };
+    let mut tee = Tee::new(job.sink, writer, job.run, layer, blob, stop);
     let indexed = index_blob(&mut tee, compression, job.settings);
     let writer = tee.finish()?;
     let indexed = match indexed {
@@ -348,7 +377,8 @@ fn damaged(job: Job<'_>, layer: &Descriptor) -> Result<()> {
 /// Writes a zTOC to the destination and into the cache.
 pub(crate) fn store(job: Job<'_>, layer: &Descriptor, ztoc: &Ztoc) -> Result<IndexedLayer> {
     let encoded = encode(ztoc, layer)?;
-    if !job.sink.has(&encoded.digest)? {
+    let blob = Descriptor::new(names::ZTOC, encoded.digest, encoded.size);
+    if !job.sink.acquire(job.source, &blob)? {
         let known = Some((&encoded.digest, encoded.size));
         let mut writer = job.sink.begin_with(known, Hashing::Caller)?;
         encoded
@@ -356,7 +386,7 @@ pub(crate) fn store(job: Job<'_>, layer: &Descriptor, ztoc: &Ztoc) -> Result<Ind
             .map_err(sociable_oci::Error::io("write a zTOC to", job.sink.name()))?;
         writer.commit_trusted(&encoded.digest, encoded.size)?;
     }
-    remember(job.cache, job.settings, layer, &encoded, job.run);
+    remember(job.cache, job.settings, layer, |out| encoded.write_to(out), job.run);
     Ok(facts_of(ztoc, &encoded, job.settings))
 }
 
@@ -390,7 +420,7 @@ pub(crate) fn remember(
     cache: Option<&Cache>,
     settings: &IndexSettings,
     layer: &Descriptor,
-    ztoc: &EncodedZtoc<'_>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     run: Run<'_>,
 ) {
     let Some(cache) = cache else { return };
@@ -399,7 +429,7 @@ pub(crate) fn remember(
         layer_size: layer.size,
         ..Header::default()
     };
-    if let Err(error) = cache.put(&key, &header, |out| ztoc.write_to(out)) {
+    if let Err(error) = cache.put(&key, &header, write) {
         run.note(&format!(
             "the zTOC of layer {} could not be cached: {}",
             layer.digest,
@@ -413,7 +443,7 @@ pub(crate) fn facts_of(
     encoded: &EncodedZtoc<'_>,
     settings: &IndexSettings,
 ) -> IndexedLayer {
-    facts(ztoc, encoded.digest, encoded.size, false, settings)
+    facts(ztoc, encoded.digest, encoded.size, Origin::Layer, settings)
 }
 
 /// What an image's documents need to know of a zTOC.
@@ -421,7 +451,7 @@ pub(crate) fn facts(
     ztoc: &Ztoc,
     digest: Digest,
     size: u64,
-    cached: bool,
+    origin: Origin,
     settings: &IndexSettings,
 ) -> IndexedLayer {
     let paths: Vec<_> = settings
@@ -436,7 +466,7 @@ pub(crate) fn facts(
         entries: ztoc.entries.len(),
         uncompressed_size: ztoc.uncompressed_size,
         needs_xattrs: needs_xattrs(ztoc),
-        cached,
+        origin,
         prefetch: prefetch::find(ztoc, &paths),
     }
 }
@@ -467,7 +497,7 @@ pub(crate) fn ztoc_descriptor(
 /// A blob on its way through: whoever reads it also writes it to the destination, where that lacks it.
 pub(crate) struct Tee<'a> {
     blob: Box<dyn Read + Send + 'a>,
-    writer: Option<Box<dyn BlobWriter>>,
+    writer: Option<Box<dyn BlobWriter + 'a>>,
     failed: Option<Error>,
     layer: Digest,
     sink: &'a dyn Sink,
@@ -478,18 +508,13 @@ pub(crate) struct Tee<'a> {
 impl<'a> Tee<'a> {
     pub(crate) fn new(
         sink: &'a dyn Sink,
+        writer: Option<Box<dyn BlobWriter + 'a>>,
         run: Run<'a>,
         layer: &Descriptor,
         blob: Box<dyn Read + Send + 'a>,
         stop: &'a AtomicBool,
-    ) -> Result<Self> {
-        let writer = if sink.holds(layer)? {
-            None
-        } else {
-            let known = Some((&layer.digest, layer.size));
-            Some(sink.begin_with(known, Hashing::Caller)?)
-        };
-        Ok(Self {
+    ) -> Self {
+        Self {
             blob,
             writer,
             failed: None,
@@ -497,14 +522,14 @@ impl<'a> Tee<'a> {
             sink,
             run,
             stop,
-        })
+        }
     }
 
     /// The writer, if there is one, to be committed.
     ///
     /// # Errors
     /// What ended the reading early, if that was not the blob.
-    pub(crate) fn finish(self) -> Result<Option<Box<dyn BlobWriter>>> {
+    pub(crate) fn finish(self) -> Result<Option<Box<dyn BlobWriter + 'a>>> {
         self.failed.map_or(Ok(self.writer), Err)
     }
 

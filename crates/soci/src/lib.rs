@@ -33,6 +33,7 @@ pub mod names;
 pub mod outcome;
 pub mod pack;
 pub mod prefetch;
+mod prior;
 pub mod progress;
 pub mod settings;
 pub mod single;

@@ -31,6 +31,18 @@ pub enum SkipReason {
     Absent,
 }
 
+/// Where a zTOC came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// It was made: the layer was read.
+    Layer,
+    /// From the cache.
+    Cache,
+    /// From a SOCI index that the image, or the destination, had already.
+    Index,
+}
+
 /// An indexed layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct IndexedLayer {
@@ -46,8 +58,8 @@ pub struct IndexedLayer {
     pub uncompressed_size: u64,
     /// Whether it has extended attributes or opaque directories.
     pub needs_xattrs: bool,
-    /// Whether the zTOC came from the cache.
-    pub cached: bool,
+    /// Where the zTOC came from.
+    pub origin: Origin,
     /// Spans of each path to prefetch, in the order of
     /// [`IndexSettings::prefetch`](crate::IndexSettings::prefetch).
     #[serde(skip)]

@@ -85,6 +85,7 @@ pub fn pack(sink: Box<dyn Sink>, options: Options<'_>, run: Run<'_>) -> Result<R
         settings,
         cache,
         prepared: None,
+        prior: None,
         run,
     };
     let (mut manifest, mut image_config) = beginnings(base, platform)?;
@@ -222,7 +223,7 @@ fn layer(job: Job<'_>, directory: &Path, walk: walk::Options, level: u8) -> Resu
 
 /// Stops taking bytes when somebody asked to stop.
 struct Cancellable<'a> {
-    writer: Box<dyn BlobWriter>,
+    writer: Box<dyn BlobWriter + 'a>,
     run: Run<'a>,
 }
 
@@ -268,7 +269,7 @@ impl Source for Nothing {
         Err(Self::no_blob(&descriptor.digest))
     }
 
-    fn has(&self, _: &Digest) -> sociable_oci::Result<bool> {
+    fn has(&self, _: &Descriptor) -> sociable_oci::Result<bool> {
         Ok(false)
     }
 }

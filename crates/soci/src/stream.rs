@@ -21,7 +21,7 @@ use crate::create;
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::layers::{self, Job, Prepared, Tee};
-use crate::outcome::IndexedLayer;
+use crate::outcome::{IndexedLayer, Origin};
 use crate::progress::{Event, Run, Work};
 use crate::soci_index::Version;
 
@@ -168,7 +168,7 @@ impl Streamed {
                 Some((ztoc_bytes, ztoc)) => {
                     let digest = Digest::sha256_of(&ztoc_bytes);
                     let size = ztoc_bytes.len() as u64;
-                    let facts = layers::facts(&ztoc, digest, size, true, settings);
+                    let facts = layers::facts(&ztoc, digest, size, Origin::Cache, settings);
                     let ztoc = kept(|file| file.write_all(&ztoc_bytes))?;
                     found = Some(Found::Layer {
                         compression: guessed,
@@ -191,7 +191,12 @@ impl Streamed {
         run.progress.event(&Event::Start { layer: blob, work });
 
         let stop = AtomicBool::new(false);
-        let mut tee = Tee::new(sink, run, blob, bytes, &stop)?;
+        let writer = if sink.holds(blob)? {
+            None
+        } else {
+            Some(sink.begin_with(Some((&blob.digest, blob.size)), Hashing::Caller)?)
+        };
+        let mut tee = Tee::new(sink, writer, run, blob, bytes, &stop);
         let indexed = compression.map(|c| (c, layers::index_blob(&mut tee, c, settings)));
         // A blob that turns out not to be a layer's is copied all the same.
         let rest = io::copy(&mut tee, &mut io::sink());
@@ -204,7 +209,7 @@ impl Streamed {
             Some((compression, Ok(indexed))) => {
                 layers::check_blob(&indexed, blob, &self.name)?;
                 let encoded = layers::encode(&indexed.ztoc, blob)?;
-                layers::remember(options.cache, settings, blob, &encoded, run);
+                layers::remember(options.cache, settings, blob, |out| encoded.write_to(out), run);
                 found = Some(Found::Layer {
                     compression,
                     facts: layers::facts_of(&indexed.ztoc, &encoded, settings),
@@ -341,7 +346,8 @@ impl Source for Streamed {
         Ok(bytes)
     }
 
-    fn has(&self, digest: &Digest) -> sociable_oci::Result<bool> {
+    fn has(&self, descriptor: &Descriptor) -> sociable_oci::Result<bool> {
+        let digest = &descriptor.digest;
         Ok(self.places.contains_key(digest) || self.passed.contains_key(digest))
     }
 }

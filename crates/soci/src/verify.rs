@@ -269,10 +269,10 @@ fn check_layer(
     verdict: &mut Verdict,
     run: Run<'_>,
 ) -> Result<()> {
-    if media_type::is_nondistributable(&layer.media_type) && !source.has(&layer.digest)? {
+    if media_type::is_nondistributable(&layer.media_type) && !source.has(layer)? {
         return Ok(());
     }
-    if !source.has(&layer.digest)? {
+    if !source.has(layer)? {
         verdict.problem(layer.digest, "the layer is not there");
         return Ok(());
     }

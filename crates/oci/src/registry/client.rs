@@ -1,0 +1,597 @@
+//! One request: to which URL, with which authorisation, how redirects are followed, when it is sent again.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Certificate, Method, Response};
+use url::Url;
+
+use super::Options;
+use super::auth::{Challenge, Keyring};
+use super::error::{ApiError, Failure, RegistryError};
+use super::reference::RepositoryName;
+use crate::error::{Error, Result};
+
+/// Longest chain of redirects.
+const MAX_REDIRECTS: usize = 5;
+/// First and longest pause before a request is sent again.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+/// Most bytes of an error's body.
+const MAX_ERROR_BODY: usize = 64 << 10;
+/// How long a registry may take to answer when it has work to do first, such as hashing an uploaded blob.
+const LONG_ANSWER: Duration = Duration::from_secs(900);
+
+/// Connections, tokens and credentials.
+pub(super) struct Client {
+    pub(super) options: Options,
+    http: reqwest::Client,
+    unverified: reqwest::Client,
+    keyring: Arc<Keyring>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+/// A request to a repository; its body is sent again with it.
+pub(super) struct Request<'a> {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) repository: &'a RepositoryName,
+    pub(super) scopes: Vec<String>,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// Statuses that are an answer and no failure.
+    pub(super) expect: &'a [u16],
+    /// Whether the registry may take its time.
+    pub(super) slow: bool,
+}
+
+impl<'a> Request<'a> {
+    pub(super) fn new(
+        method: Method,
+        url: Url,
+        repository: &'a RepositoryName,
+        access: Access,
+        expect: &'a [u16],
+    ) -> Self {
+        Self {
+            method,
+            url,
+            repository,
+            scopes: vec![access.scope(repository)],
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            expect,
+            slow: false,
+        }
+    }
+
+    pub(super) fn header(mut self, name: reqwest::header::HeaderName, value: &str) -> Self {
+        // What we send ourselves are media types and ranges; a media type from a document may be anything.
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+
+    pub(super) fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    pub(super) fn slow(mut self) -> Self {
+        self.slow = true;
+        self
+    }
+
+    /// This request's failure.
+    pub(super) fn failed(&self, failure: Failure) -> RegistryError {
+        failed(&self.method, &self.url, self.repository, 1, failure)
+    }
+}
+
+pub(super) fn failed(
+    method: &Method,
+    url: &Url,
+    repository: &RepositoryName,
+    attempts: u32,
+    failure: Failure,
+) -> RegistryError {
+    let mut shown = url.clone();
+    shown.set_query(None);
+    RegistryError {
+        host: repository.registry.clone(),
+        method: method.to_string(),
+        url: shown.to_string(),
+        attempts,
+        failure,
+    }
+}
+
+/// What a token has to allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Pull,
+    Push,
+    Delete,
+}
+
+impl Access {
+    pub(super) fn scope(self, repository: &RepositoryName) -> String {
+        let actions = match self {
+            Self::Pull => "pull",
+            Self::Push => "pull,push",
+            Self::Delete => "delete,pull",
+        };
+        format!("repository:{}:{actions}", repository.repository)
+    }
+}
+
+/// What reqwest says of a failure, without the URL, which may hold a secret.
+pub(super) fn transport(error: reqwest::Error) -> Failure {
+    let connecting = error.is_connect();
+    let error = error.without_url();
+    let mut why = error.to_string();
+    let mut next = std::error::Error::source(&error);
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !why.contains(&text) {
+            why = format!("{why}: {text}");
+        }
+        next = cause.source();
+    }
+    Failure::Transport { connecting, why }
+}
+
+impl Client {
+    pub(super) fn new(options: Options) -> Result<Self> {
+        let certificates = certificates(&options)?;
+        // One provider for the process; that another part has set one already is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let build = |verify: bool| {
+            let mut builder = reqwest::Client::builder()
+                .user_agent(concat!("sociable/", env!("CARGO_PKG_VERSION")))
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(Duration::from_secs(30))
+                .tcp_keepalive(Duration::from_secs(30))
+                .pool_idle_timeout(Duration::from_secs(30));
+            if verify {
+                builder = match &certificates {
+                    Roots::BesidesTheSystems(more) => builder.tls_certs_merge(more.clone()),
+                    Roots::Only(all) => builder.tls_certs_only(all.clone()),
+                };
+            } else {
+                builder = builder.tls_danger_accept_invalid_certs(true);
+            }
+            builder.build().map_err(|error| Error::Setup {
+                what: "connections to registries",
+                why: error.to_string(),
+            })
+        };
+        Ok(Self {
+            http: build(true)?,
+            unverified: build(false)?,
+            keyring: Arc::new(Keyring::new(options.authfile.clone())),
+            runtime: tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .thread_name("registry")
+                .enable_all()
+                .build()
+                .map_err(Error::io("start", "threads for registries"))?,
+            options,
+        })
+    }
+
+    /// Waits for something asynchronous.
+    pub(super) fn block<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    /// Lets something go on by itself.
+    pub(super) fn spawn<F>(&self, future: F) -> tokio::task::JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.runtime.spawn(future)
+    }
+
+    /// `SCHEME://HOST/v2/REPOSITORY/PATH`.
+    pub(super) fn url(&self, name: &RepositoryName, path: &str) -> Result<Url, RegistryError> {
+        let host = match name.registry.as_str() {
+            "docker.io" => "registry-1.docker.io",
+            host => host,
+        };
+        let scheme = if self.is_plain(&name.registry) {
+            "http"
+        } else {
+            "https"
+        };
+        let text = format!("{scheme}://{host}/v2/{}/{path}", name.repository);
+        text.parse().map_err(|error| RegistryError {
+            host: name.registry.clone(),
+            method: "GET".to_owned(),
+            url: text,
+            attempts: 0,
+            failure: Failure::Answer(format!("this is no URL: {error}")),
+        })
+    }
+
+    fn is_plain(&self, host: &str) -> bool {
+        self.options.plain_http.iter().any(|plain| plain == host)
+    }
+
+    pub(super) fn http(&self, host: &str) -> &reqwest::Client {
+        let skip = &self.options.skip_tls_verify;
+        if skip.iter().any(|skipped| skipped == host) {
+            &self.unverified
+        } else {
+            &self.http
+        }
+    }
+
+    /// Whether something may be sent to a URL at all: not in the clear, unless the user said so.
+    fn may_send(&self, url: &Url) -> Result<(), Failure> {
+        let named = authority(url);
+        let fine = url.scheme() == "https"
+            || (url.scheme() == "http"
+                && (self.is_plain(&named) || self.is_plain(url.host_str().unwrap_or(""))));
+        if fine {
+            return Ok(());
+        }
+        Err(Failure::Redirect(format!(
+            "the registry leads to {}://{named}, which is not encrypted",
+            url.scheme()
+        )))
+    }
+
+    /// Headers for a repository of a host, with authorisation as far as it is known to be needed.
+    pub(super) async fn authorized(
+        &self,
+        repository: &RepositoryName,
+        scopes: &[String],
+        mut headers: HeaderMap,
+    ) -> Result<HeaderMap, Failure> {
+        let header = self
+            .keyring
+            .header(self.http(&repository.registry), repository, scopes, |url| {
+                self.may_send(url)
+            })
+            .await?;
+        if let Some(header) = header {
+            headers.insert(AUTHORIZATION, header);
+        }
+        Ok(headers)
+    }
+
+    /// Sends a request until it is answered, or has failed for good.
+    pub(super) async fn send(&self, request: &Request<'_>) -> Result<Response, RegistryError> {
+        let mut attempts = 0;
+        let mut challenged = 0;
+        loop {
+            attempts += 1;
+            let (failure, wait) = match self.once(request).await {
+                Err(failure) => (failure, None),
+                Ok(response) if request.expect.contains(&response.status().as_u16()) => {
+                    return Ok(response);
+                }
+                Ok(response) => {
+                    // The first 401 says how to ask; one more may come from a token that has just expired.
+                    if response.status().as_u16() == 401
+                        && challenged < 2
+                        && self.challenged(request, &response, challenged > 0).await
+                    {
+                        challenged += 1;
+                        attempts -= 1;
+                        continue;
+                    }
+                    let wait = retry_after(response.headers());
+                    (refusal(response).await, wait)
+                }
+            };
+            let fail = |failure| {
+                failed(&request.method, &request.url, request.repository, attempts, failure)
+            };
+            if !failure.may_pass() || attempts > self.options.retries {
+                return Err(fail(failure));
+            }
+            let wait = match wait {
+                Some(wait) if wait > self.options.max_wait => {
+                    return Err(fail(Failure::Wait(wait)));
+                }
+                Some(wait) => wait,
+                None => pause(attempts),
+            };
+            self.sleep(wait).await.map_err(fail)?;
+        }
+    }
+
+    /// Sends a request once, or twice where the first answer says how to ask: for what must not be repeated blindly.
+    pub(super) async fn send_once(&self, request: &Request<'_>) -> Result<Response, RegistryError> {
+        for attempt in 0.. {
+            let response = self.once(request).await.map_err(|f| request.failed(f))?;
+            if request.expect.contains(&response.status().as_u16()) {
+                return Ok(response);
+            }
+            if response.status().as_u16() != 401
+                || attempt >= 2
+                || !self.challenged(request, &response, attempt > 0).await
+            {
+                return Err(request.failed(refusal(response).await));
+            }
+        }
+        Err(request.failed(Failure::Interrupted))
+    }
+
+    /// Takes a 401 in; whether there is something new to try.
+    pub(super) async fn challenged(
+        &self,
+        request: &Request<'_>,
+        response: &Response,
+        again: bool,
+    ) -> bool {
+        let Some(challenge) = Challenge::of(response.headers(), response.url()) else {
+            return false;
+        };
+        let host = &request.repository.registry;
+        // Only the registry itself may say where its tokens are: not where it redirects to.
+        if !same_origin(response.url(), &request.url) {
+            return false;
+        }
+        let had_authorization = again;
+        self.keyring.learn(host, challenge);
+        if had_authorization {
+            self.keyring.forget(host, &request.scopes).await;
+        }
+        true
+    }
+
+    /// Sends a request once, and follows redirects.
+    async fn once(&self, request: &Request<'_>) -> Result<Response, Failure> {
+        let mut url = request.url.clone();
+        let mut headers = self
+            .authorized(request.repository, &request.scopes, request.headers.clone())
+            .await?;
+        for _ in 0..=MAX_REDIRECTS {
+            self.may_send(&url)?;
+            let sent = self
+                .http(&authority(&url))
+                .request(request.method.clone(), url.clone())
+                .headers(headers.clone())
+                .body(request.body.clone())
+                .send();
+            let patience = if request.slow {
+                LONG_ANSWER
+            } else {
+                self.options.idle_timeout
+            };
+            let response = self
+                .watched(tokio::time::timeout(patience, sent))
+                .await?
+                .map_err(|_| Failure::Stalled(patience))?
+                .map_err(transport)?;
+            if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+                return Ok(response);
+            }
+            let next = location(&response)?;
+            if !same_origin(&next, &url) {
+                headers.remove(AUTHORIZATION);
+            }
+            url = next;
+        }
+        Err(Failure::Redirect(format!(
+            "it redirects more than {MAX_REDIRECTS} times, last to {}",
+            authority(&url)
+        )))
+    }
+
+    /// Waits, unless the user wants to stop.
+    pub(super) async fn sleep(&self, duration: Duration) -> Result<(), Failure> {
+        self.watched(tokio::time::sleep(duration)).await
+    }
+
+    /// Something that the user may interrupt.
+    pub(super) async fn watched<F: Future>(&self, future: F) -> Result<F::Output, Failure> {
+        let Some(interrupted) = self.options.interrupted else {
+            return Ok(future.await);
+        };
+        let mut future = std::pin::pin!(future);
+        loop {
+            match tokio::time::timeout(Duration::from_millis(100), &mut future).await {
+                Ok(output) => return Ok(output),
+                Err(_) if interrupted() => return Err(Failure::Interrupted),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// What a refusing answer says.
+pub(super) async fn refusal(mut response: Response) -> Failure {
+    let code = response.status().as_u16();
+    let mut body = Vec::new();
+    // A body that cannot be read says nothing.
+    while let Ok(Ok(Some(chunk))) =
+        tokio::time::timeout(Duration::from_secs(10), response.chunk()).await
+    {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_ERROR_BODY {
+            break;
+        }
+    }
+    Failure::Status {
+        code,
+        errors: ApiError::parse(&body),
+    }
+}
+
+/// Where an answer leads.
+pub(super) fn location(response: &Response) -> Result<Url, Failure> {
+    response
+        .headers()
+        .get(LOCATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| response.url().join(text).ok())
+        .ok_or_else(|| Failure::Answer("the answer has no usable Location".to_owned()))
+}
+
+/// The pause before the next attempt: it doubles, and no two programs have the same.
+pub(super) fn pause(attempts: u32) -> Duration {
+    let longest = PAUSE.0.saturating_mul(1 << attempts.saturating_sub(1).min(10)).min(PAUSE.1);
+    longest.mul_f64(0.5 + 0.5 * jitter())
+}
+
+/// Something between 0 and 1.
+pub(super) fn jitter() -> f64 {
+    let nanos = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |now| now.subsec_nanos());
+    let mixed = nanos.wrapping_mul(2_654_435_769) ^ std::process::id().wrapping_mul(40_503);
+    f64::from(mixed % 1000) / 1000.0
+}
+
+/// `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+/// `HOST[:PORT]`.
+fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or("");
+    url.port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+pub(super) fn same_origin(a: &Url, b: &Url) -> bool {
+    a.origin() == b.origin()
+}
+
+enum Roots {
+    BesidesTheSystems(Vec<Certificate>),
+    Only(Vec<Certificate>),
+}
+
+/// The user's certificates; and Mozilla's where the system has none, as in an image from scratch.
+fn certificates(options: &Options) -> Result<Roots> {
+    let mut own = Vec::new();
+    for file in &options.ca_files {
+        let place = file.display().to_string();
+        let pem = fs::read(file).map_err(Error::io("read certificates from", place.clone()))?;
+        let found = Certificate::from_pem_bundle(&pem).unwrap_or_default();
+        if found.is_empty() {
+            return Err(Error::Setup {
+                what: "connections to registries",
+                why: format!("{place} holds no certificate in PEM form"),
+            });
+        }
+        own.extend(found);
+    }
+    if rustls_native_certs::load_native_certs().certs.is_empty() {
+        own.extend(
+            webpki_root_certs::TLS_SERVER_ROOT_CERTS
+                .iter()
+                .filter_map(|der| Certificate::from_der(der).ok()),
+        );
+        return Ok(Roots::Only(own));
+    }
+    Ok(Roots::BesidesTheSystems(own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(plain: &[&str]) -> Client {
+        Client::new(Options {
+            plain_http: plain.iter().map(|&host| host.to_owned()).collect(),
+            ..Options::default()
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn urls() {
+        let client = client(&["127.0.0.1:5000"]);
+        let url = |text: &str| {
+            let name = text.parse::<super::super::Reference>().unwrap().name;
+            client.url(&name, "tags/list").unwrap().to_string()
+        };
+        assert_eq!(
+            url("alpine"),
+            "https://registry-1.docker.io/v2/library/alpine/tags/list"
+        );
+        assert_eq!(
+            url("127.0.0.1:5000/a"),
+            "http://127.0.0.1:5000/v2/a/tags/list"
+        );
+        assert_eq!(
+            url("127.0.0.1:5001/a"),
+            "https://127.0.0.1:5001/v2/a/tags/list"
+        );
+    }
+
+    #[test]
+    fn nothing_goes_out_in_the_clear_unasked() {
+        let client = client(&["127.0.0.1:5000"]);
+        for (url, fine) in [
+            ("https://storage.example/x", true),
+            ("http://127.0.0.1:5000/x", true),
+            ("http://127.0.0.1:5001/x", false),
+            ("http://storage.example/x", false),
+            ("ftp://127.0.0.1:5000/x", false),
+        ] {
+            assert_eq!(client.may_send(&url.parse().unwrap()).is_ok(), fine, "{url}");
+        }
+    }
+
+    #[test]
+    fn when_to_come_back() {
+        let headers = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_str(text).unwrap());
+            headers
+        };
+        assert_eq!(retry_after(&headers("7")), Some(Duration::from_secs(7)));
+        let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
+        let wait = retry_after(&headers(&soon)).unwrap();
+        assert!((90..=100).contains(&wait.as_secs()), "{wait:?}");
+        assert_eq!(
+            retry_after(&headers("Fri, 01 Jan 1999 00:00:00 GMT")),
+            Some(Duration::ZERO)
+        );
+        assert_eq!(retry_after(&headers("soon")), None);
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn pauses_grow_and_end() {
+        assert!(pause(1) <= PAUSE.0);
+        assert!(pause(3) >= PAUSE.0);
+        assert!(pause(60) <= PAUSE.1);
+    }
+
+    #[test]
+    fn certificates_that_are_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ca.pem");
+        std::fs::write(&file, "hello").unwrap();
+        let options = Options {
+            ca_files: vec![file],
+            ..Options::default()
+        };
+        let error = Client::new(options).unwrap_err().to_string();
+        assert!(error.contains("no certificate"), "{error}");
+    }
+}

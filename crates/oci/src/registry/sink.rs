@@ -1,0 +1,245 @@
+//! An image in a registry, for writing: blobs, then manifests by digest, then lists of referrers, and the tag last.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
+
+use super::client::{Access, Client, Request};
+use super::error::Failure;
+use super::reference::{Reference, RepositoryName};
+use super::source::{RegistrySource, exists, fetch, header};
+use super::upload::{Upload, mount};
+use super::{referrers, upload};
+use crate::digest::Digest;
+use crate::document::{Descriptor, Manifest};
+use crate::error::{Error, Result};
+use crate::media_type;
+use crate::sink::{BlobWriter, Hashing, IndexUpdate, Sink};
+use crate::source::{Source, verified};
+
+/// An image in a registry, for writing. See the [module](super).
+#[derive(Debug)]
+pub struct RegistrySink {
+    client: Arc<Client>,
+    reference: Reference,
+    tag: String,
+    /// Documents that were written: the last of them is written once more, under its tag.
+    documents: Mutex<BTreeMap<Digest, (String, Vec<u8>)>>,
+    /// Manifests that refer to others, where the registry did not say that it takes note.
+    unlisted: Mutex<Vec<(Digest, Descriptor)>>,
+}
+
+impl RegistrySink {
+    pub(super) fn create(client: &Arc<Client>, reference: &Reference) -> Result<Self> {
+        let place = || format!("docker://{reference}");
+        if reference.digest.is_some() {
+            return Err(Error::NotATarget {
+                place: place(),
+                why: "it has a digest, which only what is there already can have: name a tag",
+            });
+        }
+        let Some(tag) = reference.tag.clone() else {
+            return Err(Error::NotATarget {
+                place: place(),
+                why: "it has no tag",
+            });
+        };
+        Ok(Self {
+            client: Arc::clone(client),
+            reference: reference.clone(),
+            tag,
+            documents: Mutex::default(),
+            unlisted: Mutex::default(),
+        })
+    }
+
+    fn repository(&self) -> &RepositoryName {
+        &self.reference.name
+    }
+
+    /// Writes a manifest under a digest or a tag; whether the registry took note of its subject.
+    fn put_manifest(&self, selector: &str, media_type: &str, bytes: &[u8]) -> Result<bool> {
+        let url = self
+            .client
+            .url(self.repository(), &format!("manifests/{selector}"))?;
+        let request = Request::new(Method::PUT, url, self.repository(), Access::Push, &[201])
+            .slow()
+            .header(CONTENT_TYPE, media_type)
+            .body(bytes.to_vec());
+        let response = self.client.block(self.client.send(&request))?;
+        let digest = Digest::sha256_of(bytes).to_string();
+        if let Some(said) = header(&response, "docker-content-digest")
+            && said.starts_with("sha256:")
+            && said != digest
+        {
+            return Err(request
+                .failed(Failure::Answer(format!(
+                    "the registry stored {said} in the place of {digest}"
+                )))
+                .into());
+        }
+        Ok(response.headers().contains_key("oci-subject"))
+    }
+
+    /// The bytes of a document that this sink wrote, or the registry had.
+    fn document(&self, descriptor: &Descriptor) -> Result<(String, Vec<u8>)> {
+        let known = self
+            .documents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&descriptor.digest)
+            .cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let found = fetch(
+            &self.client,
+            self.repository(),
+            &descriptor.digest.to_string(),
+        )?;
+        verified(descriptor, &found.bytes[..])
+            .read_to_end(&mut Vec::new())
+            .map_err(Error::io("read", self.name()))?;
+        Ok((descriptor.media_type.clone(), found.bytes))
+    }
+
+    /// What the tag leads to now.
+    fn current(&self) -> Result<Option<Digest>> {
+        match fetch(&self.client, self.repository(), &self.tag) {
+            Ok(found) => Ok(Some(found.descriptor.digest)),
+            Err(error) if error.failure.status() == Some(404) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Sink for RegistrySink {
+    fn name(&self) -> String {
+        format!("docker://{}", self.reference)
+    }
+
+    fn has(&self, digest: &Digest) -> Result<bool> {
+        let blob = Descriptor::new("", *digest, 0);
+        let found = exists(&self.client, self.repository(), &blob, Access::Push)?;
+        Ok(found.is_some())
+    }
+
+    fn holds(&self, descriptor: &Descriptor) -> Result<bool> {
+        let found = exists(&self.client, self.repository(), descriptor, Access::Push)?;
+        Ok(found.is_some_and(|size| size.is_none_or(|size| size == descriptor.size)))
+    }
+
+    fn acquire(&self, source: &dyn Source, descriptor: &Descriptor) -> Result<bool> {
+        if self.holds(descriptor)? {
+            return Ok(true);
+        }
+        let Some(from) = source.repository() else {
+            return Ok(false);
+        };
+        if from.registry != self.repository().registry
+            || from.repository == self.repository().repository
+            || media_type::is_document(&descriptor.media_type)
+        {
+            return Ok(false);
+        }
+        Ok(mount(
+            &self.client,
+            self.repository(),
+            from,
+            &descriptor.digest,
+        )?)
+    }
+
+    fn existing(&self) -> Option<Box<dyn Source + '_>> {
+        let source = RegistrySource::open(&self.client, &self.reference).ok()?;
+        Some(Box::new(source))
+    }
+
+    fn begin_with(
+        &self,
+        known: Option<(&Digest, u64)>,
+        hashing: Hashing,
+    ) -> Result<Box<dyn BlobWriter + '_>> {
+        let upload = Upload::start(&self.client, self.repository(), known, hashing, None)?;
+        Ok(Box::new(upload))
+    }
+
+    fn begin_from<'a>(
+        &'a self,
+        source: &'a dyn Source,
+        descriptor: &Descriptor,
+    ) -> Result<Box<dyn BlobWriter + 'a>> {
+        let upload = upload::Upload::start(
+            &self.client,
+            self.repository(),
+            Some((&descriptor.digest, descriptor.size)),
+            Hashing::Caller,
+            Some((source, descriptor.clone())),
+        )?;
+        Ok(Box::new(upload))
+    }
+
+    fn put_document(&self, media_type: &str, bytes: &[u8]) -> Result<Digest> {
+        let descriptor = Descriptor::of(media_type, bytes);
+        let manifest = media_type::is_manifest(media_type)
+            .then(|| Manifest::parse(bytes).ok())
+            .flatten();
+        let subject = manifest
+            .as_ref()
+            .and_then(|manifest| manifest.subject.as_ref())
+            .map(|subject| subject.digest);
+        // A registry that knows the API tells with its answer only, so what has a subject is always written.
+        if subject.is_some() || !self.holds(&descriptor)? {
+            let noted = self.put_manifest(&descriptor.digest.to_string(), media_type, bytes)?;
+            if let (Some(subject), Some(manifest), false) = (subject, manifest, noted) {
+                self.unlisted
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push((subject, referrer(&descriptor, &manifest)));
+            }
+        }
+        self.documents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(
+                descriptor.digest,
+                (media_type.to_owned(), bytes.to_vec()),
+            );
+        Ok(descriptor.digest)
+    }
+
+    fn finish(self: Box<Self>, update: &IndexUpdate) -> Result<()> {
+        let unlisted = std::mem::take(
+            &mut *self
+                .unlisted
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        for (subject, referrer) in unlisted {
+            referrers::add(&self.client, self.repository(), &subject, &referrer)?;
+        }
+        let image = update.image();
+        // A tag that may not be moved need not be, if it is where it should be.
+        if self.current()? == Some(image.digest) {
+            return Ok(());
+        }
+        let (media_type, bytes) = self.document(image)?;
+        self.put_manifest(&self.tag, &media_type, &bytes)?;
+        Ok(())
+    }
+}
+
+/// How a list of referrers describes a manifest (distribution-spec, "Listing Referrers").
+fn referrer(descriptor: &Descriptor, manifest: &Manifest) -> Descriptor {
+    let mut entry = descriptor.clone();
+    entry.artifact_type = if manifest.artifact_type.is_empty() {
+        manifest.config.media_type.clone()
+    } else {
+        manifest.artifact_type.clone()
+    };
+    entry.annotations.clone_from(&manifest.annotations);
+    entry
+}

@@ -1,0 +1,608 @@
+//! A blob as a writer (distribution-spec 1.1, "Pushing blobs"): `POST` opens a session, `PATCH` carries bytes, `PUT` with the
+//! digest ends it.
+//!
+//! | the blob | how |
+//! |---|---|
+//! | at most [`CHUNK`] bytes | kept, and sent with the `PUT` |
+//! | can be read again | one `PATCH`, streamed as it is written: what every registry takes, and what docker does |
+//! | cannot be read again, or the registry takes no large body (413) | a `PATCH` for each chunk, which is kept until it has arrived |
+//!
+//! When a connection breaks, the registry is asked how far it came, and what it lacks is read again. When it has lost
+//! the session, everything is.
+
+use std::convert::Infallible;
+use std::io::{self, Read as _, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
+use reqwest::{Method, Response};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use url::Url;
+
+use super::client::{Access, Client, Request, failed, location, pause, refusal, transport};
+use super::error::{Failure, RegistryError};
+use super::reference::RepositoryName;
+use super::source::{exists, header};
+use crate::digest::Digest;
+use crate::document::Descriptor;
+use crate::error::{Error, Result};
+use crate::sink::{BlobWriter, Hashing, Meter};
+use crate::source::Source;
+
+/// Bytes of a chunk, and of a blob that is kept and sent at once.
+pub(super) const CHUNK: usize = 4 << 20;
+/// Longest chunk that a registry may ask for (`OCI-Chunk-Min-Length`).
+const LARGEST_CHUNK: usize = 32 << 20;
+/// Bytes that are handed to a connection at once.
+const PIECE: usize = 256 << 10;
+/// Pieces that wait for a connection.
+const WAITING: usize = 4;
+/// What has to arrive before the count of failures begins anew.
+const PROGRESS: u64 = 4 << 20;
+/// How long a registry may take to answer a body that it has got whole.
+const LONG_ANSWER: Duration = Duration::from_secs(900);
+
+/// A blob on its way to a registry.
+pub(super) struct Upload<'a> {
+    client: Arc<Client>,
+    repository: RepositoryName,
+    meter: Option<Meter>,
+    size: Option<u64>,
+    /// From where it can be read again.
+    again: Option<(&'a dyn Source, Descriptor)>,
+    session: Url,
+    way: Way,
+    /// Bytes that we were given.
+    position: u64,
+    failures: u32,
+    failed_at: u64,
+    done: bool,
+}
+
+enum Way {
+    /// `offset` bytes have arrived, and these follow.
+    Chunks {
+        offset: u64,
+        kept: BytesMut,
+        size: usize,
+    },
+    Stream(Running),
+    /// Between two connections.
+    Broken,
+}
+
+/// A `PATCH` on its way.
+struct Running {
+    body: mpsc::Sender<Bytes>,
+    answer: JoinHandle<Result<Response, Failure>>,
+}
+
+/// An open session.
+struct Session {
+    url: Url,
+    least: usize,
+}
+
+impl<'a> Upload<'a> {
+    pub(super) fn start(
+        client: &Arc<Client>,
+        repository: &RepositoryName,
+        known: Option<(&Digest, u64)>,
+        hashing: Hashing,
+        again: Option<(&'a dyn Source, Descriptor)>,
+    ) -> Result<Self> {
+        let session = client.block(open(client, repository))?;
+        let size = known.map(|(_, size)| size);
+        let mut this = Self {
+            client: Arc::clone(client),
+            repository: repository.clone(),
+            meter: Some(Meter::new(known, hashing)),
+            size,
+            again,
+            session: session.url,
+            way: Way::Broken,
+            position: 0,
+            failures: 0,
+            failed_at: 0,
+            done: false,
+        };
+        let small = size.is_some_and(|size| size <= CHUNK as u64);
+        this.way = if this.again.is_some() && !small && session.least <= CHUNK {
+            this.stream(0)
+        } else {
+            Way::Chunks {
+                offset: 0,
+                kept: BytesMut::new(),
+                size: session.least.clamp(CHUNK, LARGEST_CHUNK),
+            }
+        };
+        Ok(this)
+    }
+
+    fn failed(&self, method: &Method, failure: Failure) -> RegistryError {
+        failed(method, &self.session, &self.repository, self.failures + 1, failure)
+    }
+
+    /// Begins a `PATCH` whose body follows.
+    fn stream(&self, offset: u64) -> Way {
+        let (body, receiver) = mpsc::channel::<Bytes>(WAITING);
+        let client = Arc::clone(&self.client);
+        let repository = self.repository.clone();
+        let url = self.session.clone();
+        let size = self.size;
+        let answer = self.client.spawn(async move {
+            let mut headers = octets();
+            if let Some(size) = size {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(size - offset));
+                if offset > 0 {
+                    insert_range(&mut headers, offset, size);
+                }
+            }
+            let scopes = [Access::Push.scope(&repository)];
+            let headers = client.authorized(&repository, &scopes, headers).await?;
+            let stream = futures_util::stream::unfold(receiver, |mut receiver| async {
+                let piece = receiver.recv().await?;
+                Some((Ok::<_, Infallible>(piece), receiver))
+            });
+            client
+                .http(&repository.registry)
+                .patch(url)
+                .headers(headers)
+                .body(reqwest::Body::wrap_stream(stream))
+                .send()
+                .await
+                .map_err(transport)
+        });
+        Way::Stream(Running { body, answer })
+    }
+
+    /// Gives bytes to the running `PATCH`.
+    fn feed(&mut self, bytes: &[u8]) -> Result<(), RegistryError> {
+        let Way::Stream(running) = &self.way else {
+            return Ok(());
+        };
+        let idle = self.client.options.idle_timeout;
+        for piece in bytes.chunks(PIECE) {
+            let piece = Bytes::copy_from_slice(piece);
+            let sent = self.client.block(
+                self.client
+                    .watched(tokio::time::timeout(idle, running.body.send(piece))),
+            );
+            match sent {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Err(_)) => return Err(self.failed(&Method::PATCH, Failure::Stalled(idle))),
+                Err(failure) => return Err(self.failed(&Method::PATCH, failure)),
+                Ok(Ok(Err(_))) => {
+                    let failure = match self.answer(Duration::from_secs(10)) {
+                        Err(failure) => failure,
+                        Ok(_) => Failure::Answer(
+                            "the registry answered before it had the whole body".to_owned(),
+                        ),
+                    };
+                    return Err(self.failed(&Method::PATCH, failure));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer of the running `PATCH`, which ends here.
+    fn answer(&mut self, patience: Duration) -> Result<Response, Failure> {
+        let Way::Stream(running) = std::mem::replace(&mut self.way, Way::Broken) else {
+            return Err(Failure::Answer("there is no upload".to_owned()));
+        };
+        drop(running.body);
+        let abort = running.answer.abort_handle();
+        let answer = self.client.block(async {
+            let answer = self
+                .client
+                .watched(tokio::time::timeout(patience, running.answer))
+                .await?;
+            match answer {
+                Ok(Ok(Ok(response))) if response.status().as_u16() == 202 => Ok(response),
+                Ok(Ok(Ok(response))) => Err(refusal(response).await),
+                Ok(Ok(Err(failure))) => Err(failure),
+                Ok(Err(_)) => Err(Failure::Answer("the upload was given up".to_owned())),
+                Err(_) => Err(Failure::Stalled(patience)),
+            }
+        });
+        abort.abort();
+        answer
+    }
+
+    /// Goes on after a failure: from where the registry is, or from the beginning.
+    fn recover(&mut self, mut error: RegistryError) -> Result<(), RegistryError> {
+        loop {
+            if let Way::Stream(running) = &self.way {
+                running.answer.abort();
+                self.way = Way::Broken;
+            }
+            let code = error.failure.status();
+            // A token may have expired, a session been lost, a body been too large, an offset been misunderstood.
+            let ours = matches!(code, Some(401 | 404 | 413 | 416));
+            if self.position.saturating_sub(self.failed_at) >= PROGRESS {
+                self.failures = 0;
+            }
+            self.failed_at = self.position;
+            if !(error.failure.may_pass() || ours) || self.failures >= self.client.options.retries {
+                return Err(error);
+            }
+            self.failures += 1;
+            let wait = pause(self.failures);
+            let waited = self.client.block(self.client.sleep(wait));
+            waited.map_err(|failure| self.failed(&Method::PATCH, failure))?;
+
+            let chunked = matches!(self.way, Way::Chunks { .. }) || code == Some(413);
+            let offset = match code {
+                Some(404 | 413 | 416) => None,
+                _ => self.client.block(self.arrived()),
+            };
+            let offset = match offset.filter(|offset| *offset <= self.position) {
+                Some(offset) => offset,
+                None => match self.client.block(open(&self.client, &self.repository)) {
+                    Ok(session) => {
+                        self.session = session.url;
+                        0
+                    }
+                    Err(next) => {
+                        // `open` has tried often enough.
+                        return Err(next);
+                    }
+                },
+            };
+            match self.go_on(offset, chunked) {
+                Ok(()) => return Ok(()),
+                Err(Ok(next)) => error = next,
+                Err(Err(unreadable)) => {
+                    return Err(self.failed(
+                        &Method::PATCH,
+                        Failure::Transport {
+                            connecting: false,
+                            why: format!("{error}; and what is missing cannot be read again: {unreadable}"),
+                        },
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Sends again what the registry lacks: from `offset` to where we are.
+    fn go_on(&mut self, offset: u64, chunked: bool) -> Result<(), Result<RegistryError, String>> {
+        if let Way::Chunks {
+            offset: begin,
+            kept,
+            ..
+        } = &mut self.way
+        {
+            let known = *begin..=*begin + kept.len() as u64;
+            if known.contains(&offset) {
+                let arrived = usize::try_from(offset - *begin).unwrap_or(kept.len());
+                let _ = kept.split_to(arrived);
+                *begin = offset;
+                return Ok(());
+            }
+        }
+        let Some((source, descriptor)) = self.again.clone() else {
+            return Err(Err(
+                "the image comes as a stream; run the command again, what has arrived is kept"
+                    .to_owned(),
+            ));
+        };
+        self.way = if chunked {
+            Way::Chunks {
+                offset,
+                kept: BytesMut::new(),
+                size: CHUNK,
+            }
+        } else {
+            self.stream(offset)
+        };
+        if offset == self.position {
+            return Ok(());
+        }
+        let mut missing = source
+            .blob_from(&descriptor, offset)
+            .map_err(|error| Err(error.to_string()))?
+            .take(self.position - offset);
+        let mut piece = vec![0; PIECE];
+        loop {
+            let count = missing
+                .read(&mut piece)
+                .map_err(|error| Err(error.to_string()))?;
+            if count == 0 {
+                return Ok(());
+            }
+            let sent = match &mut self.way {
+                Way::Chunks { kept, .. } => {
+                    kept.extend_from_slice(&piece[..count]);
+                    self.send_chunks()
+                }
+                _ => self.feed(&piece[..count]),
+            };
+            sent.map_err(Ok)?;
+        }
+    }
+
+    /// How many bytes the registry has; `None` if it does not know the session any more.
+    async fn arrived(&self) -> Option<u64> {
+        let request = Request::new(
+            Method::GET,
+            self.session.clone(),
+            &self.repository,
+            Access::Push,
+            &[200, 202, 204],
+        );
+        let response = self.client.send(&request).await.ok()?;
+        let range = header(&response, RANGE.as_str())?;
+        let (_, last) = range.trim_start_matches("bytes=").split_once('-')?;
+        let last: u64 = last.parse().ok()?;
+        // "0-0" stands for nothing, too.
+        Some(if last == 0 { 0 } else { last + 1 })
+    }
+
+    /// Sends full chunks.
+    fn send_chunks(&mut self) -> Result<(), RegistryError> {
+        loop {
+            let Way::Chunks { kept, size, .. } = &self.way else {
+                return Ok(());
+            };
+            if kept.len() < *size {
+                return Ok(());
+            }
+            let size = *size;
+            self.send_chunk(size)?;
+        }
+    }
+
+    /// Sends the first `len` kept bytes as one chunk.
+    fn send_chunk(&mut self, len: usize) -> Result<(), RegistryError> {
+        let Way::Chunks { offset, kept, .. } = &mut self.way else {
+            return Ok(());
+        };
+        let chunk = Bytes::copy_from_slice(&kept[..len.min(kept.len())]);
+        let end = *offset + chunk.len() as u64;
+        let mut request = Request::new(
+            Method::PATCH,
+            self.session.clone(),
+            &self.repository,
+            Access::Push,
+            &[202],
+        )
+        .slow()
+        .body(chunk.clone());
+        request.headers = octets();
+        insert_range(&mut request.headers, *offset, end);
+        // A chunk that arrived although its answer did not is not to be sent again.
+        let response = self.client.block(self.client.send_once(&request))?;
+        self.session = next_session(&response, &self.session);
+        *offset = end;
+        let _ = kept.split_to(chunk.len());
+        Ok(())
+    }
+
+    /// Everything has been written: the registry gets the digest.
+    fn end(&mut self, digest: &Digest) -> Result<(), RegistryError> {
+        loop {
+            match self.try_end(digest) {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    // The answer may have been lost, and the work been done.
+                    let blob = Descriptor::new("", *digest, self.position);
+                    if matches!(
+                        exists(&self.client, &self.repository, &blob, Access::Push),
+                        Ok(Some(size)) if size.is_none_or(|size| size == self.position)
+                    ) {
+                        return Ok(());
+                    }
+                    self.recover(error)?;
+                }
+            }
+        }
+    }
+
+    fn try_end(&mut self, digest: &Digest) -> Result<(), RegistryError> {
+        if matches!(self.way, Way::Stream(_)) {
+            match self.answer(LONG_ANSWER) {
+                Ok(response) => {
+                    self.session = next_session(&response, &self.session);
+                    // Whatever follows begins from what the registry has.
+                    self.way = Way::Chunks {
+                        offset: self.position,
+                        kept: BytesMut::new(),
+                        size: CHUNK,
+                    };
+                }
+                Err(failure) => return Err(self.failed(&Method::PATCH, failure)),
+            }
+        }
+        let mut body = Bytes::new();
+        if let Way::Chunks { offset, kept, .. } = &self.way {
+            if *offset == 0 {
+                body = Bytes::copy_from_slice(kept);
+            } else if !kept.is_empty() {
+                let len = kept.len();
+                self.send_chunk(len)?;
+            }
+        }
+        let mut url = self.session.clone();
+        url.query_pairs_mut()
+            .append_pair("digest", &digest.to_string());
+        let mut request = Request::new(Method::PUT, url, &self.repository, Access::Push, &[201])
+            .slow()
+            .body(body.clone());
+        if !body.is_empty() {
+            request.headers = octets();
+        }
+        self.client.block(self.client.send_once(&request))?;
+        self.done = true;
+        Ok(())
+    }
+}
+
+fn octets() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    );
+    headers
+}
+
+/// `Content-Range: FIRST-LAST`, in the form of the distribution-spec.
+fn insert_range(headers: &mut HeaderMap, begin: u64, end: u64) {
+    if let Ok(value) = HeaderValue::from_str(&format!("{begin}-{}", end.saturating_sub(1))) {
+        headers.insert(CONTENT_RANGE, value);
+    }
+}
+
+/// Where the session goes on; a registry that does not say means the same place.
+fn next_session(response: &Response, session: &Url) -> Url {
+    location(response).unwrap_or_else(|_| session.clone())
+}
+
+/// Opens a session.
+async fn open(client: &Client, repository: &RepositoryName) -> Result<Session, RegistryError> {
+    let url = client.url(repository, "blobs/uploads/")?;
+    let request = Request::new(Method::POST, url, repository, Access::Push, &[202]);
+    let response = client.send(&request).await?;
+    session_of(&response).map_err(|failure| request.failed(failure))
+}
+
+fn session_of(response: &Response) -> Result<Session, Failure> {
+    let least = header(response, "oci-chunk-min-length")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0);
+    Ok(Session {
+        url: location(response)?,
+        least,
+    })
+}
+
+/// Asks the registry to take a blob over from another of its repositories; whether it did.
+pub(super) fn mount(
+    client: &Arc<Client>,
+    repository: &RepositoryName,
+    from: &RepositoryName,
+    digest: &Digest,
+) -> Result<bool, RegistryError> {
+    let mut url = client.url(repository, "blobs/uploads/")?;
+    url.query_pairs_mut()
+        .append_pair("mount", &digest.to_string())
+        .append_pair("from", &from.repository);
+    let mut request = Request::new(
+        Method::POST,
+        url,
+        repository,
+        Access::Push,
+        // Others refuse instead of opening a session.
+        &[201, 202, 400, 403, 404, 405],
+    );
+    request.scopes.push(Access::Pull.scope(from));
+    client.block(async {
+        let response = client.send(&request).await?;
+        if response.status().as_u16() == 202
+            && let Ok(session) = session_of(&response)
+        {
+            cancel(client, repository, session.url).await;
+        }
+        Ok(response.status().as_u16() == 201)
+    })
+}
+
+/// Closes a session that is not wanted any more; a registry that does not care forgets it later.
+async fn cancel(client: &Client, repository: &RepositoryName, session: Url) {
+    let request = Request::new(
+        Method::DELETE,
+        session,
+        repository,
+        Access::Push,
+        &[200, 202, 204],
+    );
+    let _ = tokio::time::timeout(Duration::from_secs(5), client.send_once(&request)).await;
+}
+
+impl Write for Upload<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let to_io = |error: RegistryError| io::Error::other(Error::from(error));
+        if let Some(meter) = &mut self.meter {
+            meter.admit(bytes.len())?;
+        }
+        match &mut self.way {
+            Way::Chunks { kept, .. } => {
+                kept.extend_from_slice(bytes);
+                self.position += bytes.len() as u64;
+                while let Err(error) = self.send_chunks() {
+                    self.recover(error).map_err(to_io)?;
+                }
+            }
+            Way::Stream(_) => {
+                while let Err(error) = self.feed(bytes) {
+                    self.recover(error).map_err(to_io)?;
+                    if let Way::Chunks { kept, .. } = &mut self.way {
+                        kept.extend_from_slice(bytes);
+                        break;
+                    }
+                }
+                self.position += bytes.len() as u64;
+                while let Err(error) = self.send_chunks() {
+                    self.recover(error).map_err(to_io)?;
+                }
+            }
+            Way::Broken => return Err(io::Error::other("the upload has failed")),
+        }
+        if let Some(meter) = &mut self.meter {
+            meter.wrote(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Upload<'_> {
+    fn place(&self) -> String {
+        format!("docker://{}", self.repository)
+    }
+
+    fn complete(
+        mut self: Box<Self>,
+        expected: Option<&Digest>,
+        trusted: Option<(&Digest, u64)>,
+    ) -> Result<(Digest, u64)> {
+        let place = self.place();
+        let Some(meter) = self.meter.take() else {
+            return Err(Error::NotHashed { place });
+        };
+        let (digest, size) = meter.finish(&place, expected, trusted)?;
+        self.end(&digest)?;
+        Ok((digest, size))
+    }
+}
+
+impl BlobWriter for Upload<'_> {
+    fn commit(self: Box<Self>, expected: Option<&Digest>) -> Result<(Digest, u64)> {
+        self.complete(expected, None)
+    }
+
+    fn commit_trusted(self: Box<Self>, digest: &Digest, size: u64) -> Result<()> {
+        self.complete(None, Some((digest, size))).map(|_| ())
+    }
+}
+
+impl Drop for Upload<'_> {
+    fn drop(&mut self) {
+        if let Way::Stream(running) = &self.way {
+            running.answer.abort();
+        }
+        if !self.done {
+            let client = Arc::clone(&self.client);
+            let cancelled = cancel(&client, &self.repository, self.session.clone());
+            client.block(cancelled);
+        }
+    }
+}
