@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sociable_layer::Limits;
-use sociable_oci::{Platform, Transport};
+use sociable_oci::{Access, Platform, Transport, containerd};
 use sociable_soci::cache::{self, Cache};
 use sociable_soci::{IndexSettings, Platforms, names};
 
@@ -27,6 +27,7 @@ use crate::text::parse_size;
 Images are named as skopeo names them:
   oci:DIR[:TAG]            an OCI image layout in a directory
   oci-archive:FILE[:TAG]   an OCI image layout in a tar file; always written anew
+  containerd:REFERENCE     an image in containerd's store
   -                        an oci-archive on standard input or output
 
 Exit codes: 0 done; 1 failed, or `verify` found a claim that does not hold; 2 wrong usage; 130 interrupted.
@@ -40,6 +41,8 @@ Examples:
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -85,6 +88,41 @@ pub(crate) struct Output {
     pub(crate) progress: Style,
 }
 
+/// How to reach images that are not files.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Access")]
+pub(crate) struct AccessArgs {
+    /// containerd's socket, for containerd:REFERENCE
+    #[arg(
+        long,
+        global = true,
+        value_name = "SOCKET",
+        env = "CONTAINERD_ADDRESS",
+        default_value = containerd::DEFAULT_ADDRESS
+    )]
+    containerd_address: PathBuf,
+    /// containerd's namespace: k8s.io for Kubernetes, moby for Docker
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "CONTAINERD_NAMESPACE",
+        default_value = containerd::DEFAULT_NAMESPACE
+    )]
+    containerd_namespace: String,
+}
+
+impl AccessArgs {
+    pub(crate) fn access(&self) -> Access {
+        Access {
+            containerd: containerd::Options {
+                address: self.containerd_address.clone(),
+                namespace: self.containerd_namespace.clone(),
+            },
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Style {
     /// Bars on a terminal, lines elsewhere
@@ -98,12 +136,10 @@ pub(crate) enum Style {
 }
 
 /// An image that is read.
-pub(crate) const IMAGE_HELP: &str =
-    "The image: oci:DIR[:TAG], oci-archive:FILE[:TAG], or - for standard input";
+pub(crate) const IMAGE_HELP: &str = "The image: oci:DIR[:TAG], oci-archive:FILE[:TAG], containerd:REFERENCE, or - for standard input";
 
 /// An image that is written.
-pub(crate) const DESTINATION_HELP: &str =
-    "Where the image goes: oci:DIR[:TAG], oci-archive:FILE[:TAG], or - for standard output";
+pub(crate) const DESTINATION_HELP: &str = "Where the image goes: oci:DIR[:TAG], oci-archive:FILE[:TAG], containerd:REFERENCE, or - for standard output";
 
 /// Which platforms of an image are meant.
 #[derive(Debug, Args)]

@@ -1,4 +1,4 @@
-//! Where an image is: `oci:DIR[:TAG]` and its relatives, with skopeo's names (containers-transports(5)).
+//! Where an image is: `oci:DIR[:TAG]` and its relatives, with skopeo's names (containers-transports(5)), and containerd.
 
 use std::fmt;
 use std::fs::File;
@@ -6,6 +6,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::containerd::{self, ContainerdSink, ContainerdSource};
 use crate::error::{Error, Result};
 use crate::oci_archive::{OciArchive, OciArchiveSink};
 use crate::oci_dir::{OciDir, OciDirSink};
@@ -31,20 +32,30 @@ pub enum Transport {
         /// The tag.
         tag: Option<String>,
     },
+    /// `containerd:REFERENCE`, an image in containerd's store.
+    Containerd {
+        /// The image's name, as containerd or Docker spell it.
+        reference: String,
+    },
     /// `-`, a streamed oci-archive on standard input or output.
     Stream,
 }
 
-/// What this version reads and writes, for messages.
-pub const SUPPORTED: &str =
-    "oci:DIR[:TAG], oci-archive:FILE[:TAG] and - (an oci-archive on standard input or output)";
+/// How to reach what is not a file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Access {
+    /// containerd's socket and namespace.
+    pub containerd: containerd::Options,
+}
 
-/// Transports that exist elsewhere: skopeo's, and containerd.
+/// What this version reads and writes, for messages.
+pub const SUPPORTED: &str = "oci:DIR[:TAG], oci-archive:FILE[:TAG], containerd:REFERENCE and - (an oci-archive on standard input or output)";
+
+/// Transports that exist elsewhere: skopeo's.
 const ELSEWHERE: &[&str] = &[
     "docker",
     "docker-archive",
     "docker-daemon",
-    "containerd",
     "dir",
     "containers-storage",
     "ostree",
@@ -89,6 +100,12 @@ pub enum ParseTransportError {
         /// The text.
         text: String,
     },
+    /// `containerd:` and nothing else, or something that no terminal should see.
+    #[error("{text:?} has no image name after the transport; this version knows {SUPPORTED}")]
+    NoReference {
+        /// The text.
+        text: String,
+    },
     /// A tag with forbidden characters.
     #[error(
         "{text:?}: the tag {tag:?} is not allowed: letters and digits, separated by - . _ : @ + /, as the image-spec has it"
@@ -115,6 +132,14 @@ impl FromStr for Transport {
         let directory = match name {
             "oci" => true,
             "oci-archive" => false,
+            "containerd" if rest.is_empty() || rest.contains(char::is_control) => {
+                return Err(ParseTransportError::NoReference { text: owned() });
+            }
+            "containerd" => {
+                return Ok(Self::Containerd {
+                    reference: rest.to_owned(),
+                });
+            }
             _ if ELSEWHERE.contains(&name) => {
                 return Err(ParseTransportError::NotYet {
                     text: owned(),
@@ -180,6 +205,7 @@ impl fmt::Display for Transport {
             Self::Stream => return f.write_str("-"),
             Self::OciDir { path, tag } => ("oci", path, tag),
             Self::OciArchive { path, tag } => ("oci-archive", path, tag),
+            Self::Containerd { reference } => return write!(f, "containerd:{reference}"),
         };
         write!(f, "{name}:{}", path.display())?;
         tag.as_ref().map_or(Ok(()), |tag| write!(f, ":{tag}"))
@@ -192,7 +218,7 @@ impl Transport {
     pub fn tag(&self) -> Option<&str> {
         match self {
             Self::OciDir { tag, .. } | Self::OciArchive { tag, .. } => tag.as_deref(),
-            Self::Stream => None,
+            Self::Containerd { .. } | Self::Stream => None,
         }
     }
 
@@ -201,7 +227,7 @@ impl Transport {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::OciDir { path, .. } | Self::OciArchive { path, .. } => Some(path),
-            Self::Stream => None,
+            Self::Containerd { .. } | Self::Stream => None,
         }
     }
 
@@ -210,10 +236,14 @@ impl Transport {
     ///
     /// # Errors
     /// When there is no such image.
-    pub fn open(&self) -> Result<Option<Box<dyn Source>>> {
+    pub fn open(&self, access: &Access) -> Result<Option<Box<dyn Source>>> {
         Ok(match self {
             Self::OciDir { path, .. } => Some(Box::new(OciDir::open(path)?)),
             Self::OciArchive { path, .. } => Some(Box::new(OciArchive::open(path)?)),
+            Self::Containerd { reference } => Some(Box::new(ContainerdSource::open(
+                reference,
+                &access.containerd,
+            )?)),
             Self::Stream => None,
         })
     }
@@ -222,10 +252,13 @@ impl Transport {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn create(&self) -> Result<Box<dyn Sink>, Error> {
+    pub fn create(&self, access: &Access) -> Result<Box<dyn Sink>, Error> {
         Ok(match self {
             Self::OciDir { path, .. } => Box::new(OciDirSink::create(path)?),
             Self::OciArchive { path, .. } => Box::new(OciArchiveSink::create(path)?),
+            Self::Containerd { reference } => {
+                Box::new(ContainerdSink::create(reference, &access.containerd)?)
+            }
             Self::Stream => {
                 const NAME: &str = "standard output";
                 // Past the standard library's line buffering, which is for text.
@@ -257,6 +290,9 @@ mod tests {
             assert_eq!(parsed.tag(), tag);
             assert_eq!(parsed.to_string(), text);
         }
+        let parsed: Transport = "containerd:example.com:5000/app:1".parse().unwrap();
+        assert_eq!(parsed.to_string(), "containerd:example.com:5000/app:1");
+        assert_eq!((parsed.path(), parsed.tag()), (None, None));
         assert_eq!("-".parse(), Ok(Transport::Stream));
         assert_eq!("oci:dir:".parse::<Transport>().unwrap().tag(), None);
     }
@@ -268,7 +304,8 @@ mod tests {
                 "docker://alpine",
                 "not supported yet by this version, which knows oci:DIR",
             ),
-            ("containerd:x", "not supported yet"),
+            ("containerd:", "no image name"),
+            ("containerd:a\nb", "no image name"),
             ("dir:x", "not supported yet"),
             ("alpine:latest", "there is no transport \"alpine\""),
             ("some/path", "did you mean oci:some/path?"),
