@@ -67,7 +67,10 @@ pub enum ContainerdError {
 
 fn elsewhere(images: usize, found_in: &[String], namespaces: &[String]) -> String {
     if !found_in.is_empty() {
-        return format!("; the namespace {} has it", found_in.join(" and "));
+        return match found_in {
+            [one] => format!("; the namespace {one} has it"),
+            several => format!("; the namespaces {} have it", several.join(", ")),
+        };
     }
     match (images, namespaces) {
         (0, []) => ": it has no namespaces yet".to_owned(),
@@ -200,6 +203,10 @@ mod tests {
         assert_eq!(
             error(3, &["k8s.io"], &["n", "k8s.io"]),
             format!("{start}; the namespace k8s.io has it")
+        );
+        assert_eq!(
+            error(3, &["k8s.io", "moby"], &[]),
+            format!("{start}; the namespaces k8s.io, moby have it")
         );
         assert_eq!(
             error(0, &[], &["k8s.io", "moby"]),

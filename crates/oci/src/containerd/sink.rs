@@ -17,7 +17,7 @@ use super::reference::complete;
 use super::source::ContainerdSource;
 use super::writer::ContainerdWriter;
 use crate::digest::Digest;
-use crate::document::{Descriptor, Document, Index};
+use crate::document::{Descriptor, Document, Index, REF_NAME};
 use crate::error::{Error, Result};
 use crate::media_type;
 use crate::sink::{BlobWriter, Hashing, IndexUpdate, Sink};
@@ -142,6 +142,9 @@ impl ContainerdSink {
             let place = self.client().place();
             Refusal::on("write an image's entry to", place)(refusal)
         };
+        let mut annotations = target.annotations.clone();
+        // The tag of where the image was is not its name here.
+        annotations.remove(REF_NAME);
         let image = |name: String| {
             Some(Image {
                 name,
@@ -149,7 +152,7 @@ impl ContainerdSink {
                     media_type: target.media_type.clone(),
                     digest: target.digest.to_string(),
                     size: i64::try_from(target.size).unwrap_or(i64::MAX),
-                    annotations: target.annotations.clone(),
+                    annotations: annotations.clone(),
                 }),
             })
         };

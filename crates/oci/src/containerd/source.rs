@@ -87,7 +87,10 @@ impl ContainerdSource {
         let mut found = Vec::new();
         for step in Walk::new(self, [target.clone()]) {
             let step = match step {
-                Err(Error::NoBlob { .. }) => continue,
+                // Who needs a document will hear what is wrong with it.
+                Err(Error::NoBlob { .. } | Error::Document { .. } | Error::Verify { .. }) => {
+                    continue;
+                }
                 step => step?,
             };
             let Some(info) = self.client.info(&step.descriptor.digest)? else {
