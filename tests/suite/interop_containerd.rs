@@ -425,6 +425,65 @@ fn killed_at_any_moment() {
 }
 
 #[test]
+fn garbage_is_collected_while_an_image_is_made() {
+    let Some(namespace) = Namespace::new("garbage_is_collected_while_an_image_is_made") else {
+        return;
+    };
+    let mut rng = Rng::new(seed(
+        "interop_containerd::garbage_is_collected_while_an_image_is_made",
+        66,
+    ));
+    let dir = temp_dir();
+    let source = image(&dir.path().join("source"), &mut rng);
+    namespace.import(&source);
+    let manifest: Value =
+        serde_json::from_slice(&source.index_json().expect("index.json")).expect("JSON");
+    let manifest = manifest["manifests"][0]["digest"]
+        .as_str()
+        .expect("a digest")
+        .to_owned();
+    let layers = source.json(&manifest)["layers"].clone();
+    let layer = |n: usize| layers[n]["digest"].as_str().expect("a digest");
+    // The first layer is there already, the second is not.
+    namespace.ask(&["content", "rm", layer(1)]);
+
+    let place = "containerd:example.com/new:1";
+    let mut child = namespace
+        .sociable(&["convert", "-", place])
+        .args(OPTIONS)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("run sociable");
+    let mut stdin = child.stdin.take().expect("piped");
+    let mut send = |name: &str, bytes: &[u8]| {
+        let entry = archive::entry(b'0', name.as_bytes(), b"", bytes);
+        stdin.write_all(&entry).expect("feed sociable");
+    };
+    send("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
+    let config = source.json(&manifest)["config"]["digest"].clone();
+    let config = config.as_str().expect("a digest");
+    for digest in [layer(0), layer(1), config, &manifest] {
+        let bytes = source.blob(digest).expect("a blob");
+        send(&format!("blobs/{}", digest.replace(':', "/")), &bytes);
+    }
+    // Now the second is there, and so the first has been looked at.
+    let start = Instant::now();
+    while !namespace.blobs().iter().any(|blob| blob == layer(1)) {
+        assert!(start.elapsed() < Duration::from_mins(1), "no second layer");
+        thread::sleep(Duration::from_millis(20));
+    }
+    namespace.remove(IMAGE);
+    namespace.collect_garbage();
+    send("index.json", &source.index_json().expect("index.json"));
+    stdin.write_all(&archive::END).expect("feed sociable");
+    drop(stdin);
+    assert!(child.wait().expect("wait for sociable").success());
+    run(&mut namespace.sociable(&["verify", place])).ok().text();
+    assert_eq!(namespace.leases(), [""; 0]);
+}
+
+#[test]
 fn two_at_once() {
     let Some(namespace) = Namespace::new("two_at_once") else {
         return;
