@@ -25,7 +25,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 
 /// How long containerd may take over any one answer: a commit writes a large blob to the disk first.
-const ANSWER: Duration = Duration::from_secs(600);
+const ANSWER: Duration = Duration::from_mins(10);
 /// Largest answer accepted: containerd's own limit for what it sends.
 const MAX_ANSWER: usize = 16 << 20;
 /// What containerd sends of one blob before it is read, in bytes: its own chunks are as large.

@@ -157,12 +157,12 @@ impl std::error::Error for Refusal {}
 
 impl From<tonic::Status> for Refusal {
     fn from(status: tonic::Status) -> Self {
-        // What broke a connection is further down the chain.
+        // What broke a connection is further down the chain; the layers between repeat it, or say nothing.
         let mut message = status.message().to_owned();
         let mut next = std::error::Error::source(&status);
         while let Some(cause) = next {
             let text = cause.to_string();
-            if !message.ends_with(&text) {
+            if text != "transport error" && !message.contains(&text) {
                 message = format!("{message}: {text}");
             }
             next = cause.source();

@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 
 /// When a lease that nobody deleted ends: as for containerd's own clients.
-const LIFETIME: Duration = Duration::from_secs(24 * 3600);
+const LIFETIME: Duration = Duration::from_hours(24);
 /// The label that says so (containerd's `docs/garbage-collection.md`).
 const EXPIRE: &str = "containerd.io/gc.expire";
 

@@ -125,15 +125,13 @@ impl ContainerdSink {
 
     /// The one descriptor that an image in containerd has; several platforms without an index get one.
     fn target(&self, images: Vec<&Descriptor>) -> Result<Descriptor> {
-        match images[..] {
-            [only] => Ok(only.clone()),
-            _ => {
-                let entries = images.into_iter().cloned().collect();
-                let bytes = Index::new(entries).to_bytes();
-                self.put(&bytes)?;
-                Ok(Descriptor::of(media_type::OCI_INDEX, &bytes))
-            }
+        if let [only] = images[..] {
+            return Ok(only.clone());
         }
+        let entries = images.into_iter().cloned().collect();
+        let bytes = Index::new(entries).to_bytes();
+        self.put(&bytes)?;
+        Ok(Descriptor::of(media_type::OCI_INDEX, &bytes))
     }
 
     /// The image's entry changes, in one step.

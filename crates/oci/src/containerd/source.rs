@@ -48,9 +48,8 @@ impl ContainerdSource {
             place: self.client.place().to_owned(),
             why,
         };
-        let image = match self.client.find(&self.reference)? {
-            Some(image) => image,
-            None => return Err(self.client.no_image(&self.reference)?.into()),
+        let Some(image) = self.client.find(&self.reference)? else {
+            return Err(self.client.no_image(&self.reference)?.into());
         };
         let target = image
             .target

@@ -19,7 +19,7 @@ use crate::sink::{BlobWriter, Hashing, Meter};
 /// Bytes sent at once.
 const CHUNK: usize = 1 << 20;
 /// How long to wait for another process that writes the same blob.
-const LOCKED: Duration = Duration::from_secs(600);
+const LOCKED: Duration = Duration::from_mins(10);
 
 /// A blob on its way.
 ///
