@@ -318,15 +318,9 @@ fn an_index_beside_an_image() {
     assert_eq!(namespace.blobs(), [""; 0]);
 }
 
-#[test]
-fn platforms_that_were_never_pulled() {
-    let Some(namespace) = Namespace::new("platforms_that_were_never_pulled") else {
-        return;
-    };
-    let dir = temp_dir();
-    let layout = Layout::create(dir.path().join("source"));
-    let mut entries = Vec::new();
-    for architecture in ["amd64", "arm64"] {
+/// Manifests for two platforms, each with its layer.
+fn two_platforms(layout: &Layout) -> [(Value, Value); 2] {
+    ["amd64", "arm64"].map(|architecture| {
         let bytes = layer(&[("which", architecture.as_bytes().to_vec())]);
         let layer = layout.add(media::GZIP, &bytes);
         let config = json!({"architecture": architecture, "os": "linux"}).to_string();
@@ -334,8 +328,38 @@ fn platforms_that_were_never_pulled() {
         let manifest = json!({"schemaVersion": 2, "mediaType": media::MANIFEST, "config": config, "layers": [layer]});
         let mut entry = layout.add(media::MANIFEST, manifest.to_string().as_bytes());
         entry["platform"] = json!({"architecture": architecture, "os": "linux"});
-        entries.push((entry, layer));
-    }
+        (entry, layer)
+    })
+}
+
+#[test]
+fn platforms_without_an_index_get_one() {
+    let Some(namespace) = Namespace::new("platforms_without_an_index_get_one") else {
+        return;
+    };
+    let dir = temp_dir();
+    let layout = Layout::create(dir.path().join("source"));
+    layout.set_index(&two_platforms(&layout).map(|(entry, _)| entry));
+    let place = format!("containerd:{IMAGE}");
+    let mut command = namespace.sociable(&["create", &layout.arg(), &place, "--all-platforms"]);
+    run(command.args(OPTIONS)).ok().text();
+    namespace.collect_garbage();
+    let verified = run(&mut namespace.sociable(&["verify", &place])).ok();
+    assert!(verified.text().starts_with("2 SOCI indexes"), "{verified}");
+    let list = namespace.ask(&["images", "ls"]);
+    assert!(list.contains("linux/amd64,linux/arm64"), "{list}");
+    namespace.remove(IMAGE);
+    assert_eq!(namespace.blobs(), [""; 0]);
+}
+
+#[test]
+fn platforms_that_were_never_pulled() {
+    let Some(namespace) = Namespace::new("platforms_that_were_never_pulled") else {
+        return;
+    };
+    let dir = temp_dir();
+    let layout = Layout::create(dir.path().join("source"));
+    let entries = two_platforms(&layout);
     let list: Vec<_> = entries.iter().map(|(entry, _)| entry).collect();
     let index = json!({"schemaVersion": 2, "mediaType": media::INDEX, "manifests": list});
     let mut index = layout.add(media::INDEX, index.to_string().as_bytes());
