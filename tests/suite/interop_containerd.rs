@@ -473,7 +473,7 @@ fn garbage_is_collected_while_an_image_is_made() {
 
     let place = "containerd:example.com/new:1";
     let mut child = namespace
-        .sociable(&["convert", "-", place])
+        .sociable(&["convert", "-q", "-", place])
         .args(OPTIONS)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
