@@ -1,16 +1,17 @@
 //! The command line: what there is, and what several commands share.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sociable_layer::Limits;
-use sociable_oci::{Platform, Transport};
+use sociable_oci::{Access, Platform, Transport, containerd, registry};
 use sociable_soci::cache::{self, Cache};
 use sociable_soci::{IndexSettings, Platforms, names};
 
 use crate::commands;
 use crate::error::CliError;
-use crate::progress::Shown;
+use crate::progress::{self, Shown};
 use crate::text::parse_size;
 
 /// Makes container images that start before they are downloaded.
@@ -27,6 +28,7 @@ use crate::text::parse_size;
 Images are named as skopeo names them:
   oci:DIR[:TAG]            an OCI image layout in a directory
   oci-archive:FILE[:TAG]   an OCI image layout in a tar file; always written anew
+  containerd:REFERENCE     an image in containerd's store
   -                        an oci-archive on standard input or output
 
 Exit codes: 0 done; 1 failed, or `verify` found a claim that does not hold; 2 wrong usage; 130 interrupted.
@@ -40,6 +42,8 @@ Examples:
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -85,6 +89,94 @@ pub(crate) struct Output {
     pub(crate) progress: Style,
 }
 
+/// How to reach images that are not files.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Access")]
+pub(crate) struct AccessArgs {
+    /// Speak plain HTTP with this registry (repeat for more)
+    #[arg(
+        long,
+        global = true,
+        value_name = "HOST[:PORT]",
+        env = "SOCIABLE_PLAIN_HTTP",
+        value_delimiter = ','
+    )]
+    plain_http: Vec<String>,
+    /// Do not verify the certificate of this registry (repeat for more)
+    #[arg(long, global = true, value_name = "HOST[:PORT]")]
+    skip_tls_verify: Vec<String>,
+    /// Trust the certificates in this PEM file, beside the system's (repeat for more)
+    #[arg(long, global = true, value_name = "FILE")]
+    ca: Vec<PathBuf>,
+    /// Credentials for registries, in the form of docker's config.json [default: docker's and podman's own files]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "REGISTRY_AUTH_FILE",
+        hide_env_values = true
+    )]
+    authfile: Option<PathBuf>,
+    /// Read from MIRROR first, in the place of HOST (repeat for more)
+    #[arg(long, global = true, value_name = "HOST=MIRROR[/PREFIX]", value_parser = mirror)]
+    mirror: Vec<(String, String)>,
+    /// How often a request that failed is sent again
+    #[arg(long, global = true, value_name = "N", default_value_t = 5)]
+    retries: u32,
+    /// Give a connection up on which next to nothing came for so long, and try again
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    idle_timeout: u64,
+    /// containerd's socket, for containerd:REFERENCE
+    #[arg(
+        long,
+        global = true,
+        value_name = "SOCKET",
+        env = "CONTAINERD_ADDRESS",
+        default_value = containerd::DEFAULT_ADDRESS
+    )]
+    containerd_address: PathBuf,
+    /// containerd's namespace: k8s.io for Kubernetes, moby for Docker
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "CONTAINERD_NAMESPACE",
+        default_value = containerd::DEFAULT_NAMESPACE
+    )]
+    containerd_namespace: String,
+}
+
+impl AccessArgs {
+    pub(crate) fn access(&self) -> Access {
+        Access::new(
+            registry::Options {
+                plain_http: self.plain_http.clone(),
+                skip_tls_verify: self.skip_tls_verify.clone(),
+                ca_files: self.ca.clone(),
+                authfile: self.authfile.clone(),
+                mirrors: self.mirror.clone(),
+                retries: self.retries,
+                idle_timeout: Duration::from_secs(self.idle_timeout),
+                interrupted: Some(progress::interrupted),
+                ..registry::Options::default()
+            },
+            containerd::Options {
+                address: self.containerd_address.clone(),
+                namespace: self.containerd_namespace.clone(),
+            },
+        )
+    }
+}
+
+fn mirror(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((host, mirror)) if !host.is_empty() && !mirror.is_empty() => {
+            Ok((host.to_owned(), mirror.trim_end_matches('/').to_owned()))
+        }
+        _ => Err("it has the form HOST=MIRROR or HOST=MIRROR/PREFIX".to_owned()),
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Style {
     /// Bars on a terminal, lines elsewhere
@@ -98,12 +190,10 @@ pub(crate) enum Style {
 }
 
 /// An image that is read.
-pub(crate) const IMAGE_HELP: &str =
-    "The image: oci:DIR[:TAG], oci-archive:FILE[:TAG], or - for standard input";
+pub(crate) const IMAGE_HELP: &str = "The image: oci:DIR[:TAG], oci-archive:FILE[:TAG], containerd:REFERENCE, or - for standard input";
 
 /// An image that is written.
-pub(crate) const DESTINATION_HELP: &str =
-    "Where the image goes: oci:DIR[:TAG], oci-archive:FILE[:TAG], or - for standard output";
+pub(crate) const DESTINATION_HELP: &str = "Where the image goes: oci:DIR[:TAG], oci-archive:FILE[:TAG], containerd:REFERENCE, or - for standard output";
 
 /// Which platforms of an image are meant.
 #[derive(Debug, Args)]

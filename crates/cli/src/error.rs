@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use sociable_layer::IndexError;
+use sociable_oci::containerd::ContainerdError;
 use sociable_soci::cache::CacheError;
 use sociable_soci::outcome::SkipReason;
 use sociable_soci::{Error, chain};
@@ -171,6 +172,27 @@ fn oci_hint(error: &sociable_oci::Error) -> Option<&'static str> {
         sociable_oci::Error::Verify { .. } | sociable_oci::Error::NoBlob { .. } => {
             "the source is damaged or incomplete; fetch it again"
         }
+        sociable_oci::Error::Containerd(error) => containerd_hint(error)?,
+        _ => return None,
+    })
+}
+
+fn containerd_hint(error: &ContainerdError) -> Option<&'static str> {
+    Some(match error {
+        ContainerdError::Connect { source, .. } => match source.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "the socket is root's, as a rule: run as root, or as a user that it belongs to"
+            }
+            _ => "is containerd running? --containerd-address names another socket",
+        },
+        ContainerdError::NoImage { found_in, .. } if !found_in.is_empty() => {
+            "name the namespace with --containerd-namespace"
+        }
+        ContainerdError::NoImage { .. } => {
+            "`ctr --namespace NAME images ls` lists images; --containerd-namespace names the namespace"
+        }
+        ContainerdError::BadNamespace { .. } => "`ctr namespaces ls` lists them",
+        ContainerdError::DigestAsDestination { .. } => "name the new image by a tag",
         _ => return None,
     })
 }

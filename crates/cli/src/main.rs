@@ -24,14 +24,15 @@ use crate::progress::Shown;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let shown = Shown::start(&cli.output);
+    let access = cli.access.access();
     let result = match cli.command {
-        Command::Convert(command) => commands::make::run_convert(&command, &shown),
-        Command::Create(command) => commands::make::run_create(&command, &shown),
-        Command::Pack(command) => commands::pack::run(&command, &shown),
-        Command::Inspect(command) => commands::inspect::run(&command, &shown),
-        Command::Verify(command) => commands::verify::run(&command, &shown),
-        Command::Ls(command) => commands::ls::run(&command, &shown),
-        Command::Cat(command) => commands::cat::run(&command, &shown),
+        Command::Convert(command) => commands::make::run_convert(&command, &access, &shown),
+        Command::Create(command) => commands::make::run_create(&command, &access, &shown),
+        Command::Pack(command) => commands::pack::run(&command, &access, &shown),
+        Command::Inspect(command) => commands::inspect::run(&command, &access, &shown),
+        Command::Verify(command) => commands::verify::run(&command, &access, &shown),
+        Command::Ls(command) => commands::ls::run(&command, &access, &shown),
+        Command::Cat(command) => commands::cat::run(&command, &access, &shown),
         Command::Ztoc(command) => commands::ztoc::run(&command, &shown),
         Command::Cache(command) => commands::cache::run(&command, &shown),
         Command::Completions(command) => commands::docs::completions(&command),

@@ -17,6 +17,11 @@ use crate::text;
 
 static CANCEL: Cancel = Cancel::new();
 
+/// Whether the user wants to stop.
+pub(crate) fn interrupted() -> bool {
+    CANCEL.is_cancelled()
+}
+
 /// What a command shows.
 pub(crate) struct Shown {
     started: Instant,
@@ -158,7 +163,7 @@ fn done(layer: &Descriptor, outcome: &LayerOutcome) -> String {
             "{head}: {}, zTOC {}{}",
             text::count(indexed.spans, "span"),
             text::size(indexed.ztoc_size),
-            if indexed.cached { " (cached)" } else { "" }
+            text::origin(indexed.origin)
         ),
         LayerOutcome::Skipped(reason) => format!("{head}: not indexed: {reason}"),
         // May be any blob of an image that is no layer.

@@ -1,5 +1,6 @@
 //! Texts for people: sizes, and names that may hold anything.
 
+use sociable_soci::outcome::Origin;
 use std::fmt::Write as _;
 
 use bstr::ByteSlice as _;
@@ -66,6 +67,15 @@ pub(crate) fn name(bytes: &[u8]) -> String {
         }
     }
     out
+}
+
+/// Where a zTOC came from, to be put behind what it is.
+pub(crate) fn origin(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Layer => "",
+        Origin::Cache => ", from the cache",
+        Origin::Index => ", from the index that was there",
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use crate::containerd;
 use crate::error::Result;
 use crate::registry::{self, Registries};
 
@@ -9,16 +10,20 @@ use crate::registry::{self, Registries};
 /// transport.
 #[derive(Debug, Default)]
 pub struct Access {
-    registry: registry::Options,
+    /// How registries are reached.
+    pub registry: registry::Options,
+    /// containerd's socket and namespace.
+    pub containerd: containerd::Options,
     registries: OnceLock<Registries>,
 }
 
 impl Access {
-    /// With options for registries.
+    /// With options.
     #[must_use]
-    pub fn new(registry: registry::Options) -> Self {
+    pub fn new(registry: registry::Options, containerd: containerd::Options) -> Self {
         Self {
             registry,
+            containerd,
             registries: OnceLock::new(),
         }
     }

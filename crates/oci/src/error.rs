@@ -5,6 +5,7 @@
 
 use std::io;
 
+use crate::containerd::ContainerdError;
 use crate::digest::{Digest, VerifyError};
 use crate::document::DocumentError;
 use crate::limits::LimitError;
@@ -126,6 +127,9 @@ pub enum Error {
     /// A registry did not do what was asked of it.
     #[error(transparent)]
     Registry(Box<RegistryError>),
+    /// containerd cannot do what was asked.
+    #[error(transparent)]
+    Containerd(Box<ContainerdError>),
     /// The caller asked a writer that does not hash for a digest.
     #[error(
         "a blob for {place} was written without hashing: commit it with the digest that the caller computed"

@@ -17,6 +17,7 @@
 //! | `docker://REFERENCE` | [`registry`] | random access, range requests | blob by blob, then manifests, then the tag |
 //! | `oci:DIR[:TAG]` | [`oci_dir`] | random access | blob by blob, then `index.json` |
 //! | `oci-archive:FILE[:TAG]` | [`oci_archive`] | random access | a new file, renamed at the end |
+//! | `containerd:REFERENCE` | [`containerd`] | random access | blob by blob, then the image's entry |
 //! | `-` | [`oci_stream`] | once, as events | once, in order |
 //!
 //! **`oci:`** is an image layout in a directory (image-spec, `image-layout.md`), with any number of tagged images. It
@@ -25,6 +26,9 @@
 //!
 //! **`oci-archive:`** is a tar of a layout in a file. It is scanned once when it is opened, and read like a directory
 //! from then on. It is always written anew.
+//!
+//! **`containerd:`** is an image in containerd's own store, over its gRPC socket. What is written is held by a lease
+//! until the image's entry changes at the end.
 //!
 //! **`-`** is an oci-archive on a pipe, such as `docker buildx build -o type=oci,dest=-` makes. Blobs come before
 //! the documents that explain them, so it is read as a sequence of events rather than as a [`Source`]. As a [`Sink`]
@@ -56,6 +60,7 @@
 //! Errors keep their cause in [`std::error::Error::source`] and do not repeat it: print the chain.
 
 pub mod access;
+pub mod containerd;
 pub mod digest;
 pub mod document;
 pub mod error;

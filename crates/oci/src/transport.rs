@@ -1,4 +1,4 @@
-//! Where an image is: `oci:DIR[:TAG]` and its relatives, with skopeo's names (containers-transports(5)).
+//! Where an image is: `oci:DIR[:TAG]` and its relatives, with skopeo's names (containers-transports(5)), and containerd.
 
 use std::fmt;
 use std::fs::File;
@@ -6,6 +6,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::containerd::{ContainerdSink, ContainerdSource};
 use crate::error::{Error, Result};
 use crate::oci_archive::{OciArchive, OciArchiveSink};
 use crate::oci_dir::{OciDir, OciDirSink};
@@ -36,19 +37,24 @@ pub enum Transport {
     },
     /// `docker://REFERENCE`, an image in a registry.
     Registry(Reference),
+    /// `containerd:REFERENCE`, an image in containerd's store.
+    Containerd {
+        /// The image's name, as containerd or Docker spell it.
+        reference: String,
+    },
     /// `-`, a streamed oci-archive on standard input or output.
     Stream,
 }
 
-/// What this version reads and writes, for messages.
-pub const SUPPORTED: &str =
-    "docker://HOST/REPO[:TAG], oci:DIR[:TAG], oci-archive:FILE[:TAG] and - (an oci-archive on standard input or output)";
 
-/// Transports that exist elsewhere: skopeo's, and containerd.
+/// What this version reads and writes, for messages.
+pub const SUPPORTED: &str = "docker://HOST/REPO[:TAG], oci:DIR[:TAG], oci-archive:FILE[:TAG], containerd:REFERENCE and - (an oci-archive on \
+     standard input or output)";
+
+/// Transports that exist elsewhere: skopeo's.
 const ELSEWHERE: &[&str] = &[
     "docker-archive",
     "docker-daemon",
-    "containerd",
     "dir",
     "containers-storage",
     "ostree",
@@ -104,6 +110,12 @@ pub enum ParseTransportError {
         /// What stands behind the colon.
         rest: String,
     },
+    /// `containerd:` and nothing else, or something that no terminal should see.
+    #[error("{text:?} has no image name after the transport; this version knows {SUPPORTED}")]
+    NoReference {
+        /// The text.
+        text: String,
+    },
     /// A tag with forbidden characters.
     #[error(
         "{text:?}: the tag {tag:?} is not allowed: letters and digits, separated by - . _ : @ + /, as the image-spec has it"
@@ -138,6 +150,14 @@ impl FromStr for Transport {
             }
             "oci" => true,
             "oci-archive" => false,
+            "containerd" if rest.is_empty() || rest.contains(char::is_control) => {
+                return Err(ParseTransportError::NoReference { text: owned() });
+            }
+            "containerd" => {
+                return Ok(Self::Containerd {
+                    reference: rest.to_owned(),
+                });
+            }
             _ if ELSEWHERE.contains(&name) => {
                 return Err(ParseTransportError::NotYet {
                     text: owned(),
@@ -204,6 +224,7 @@ impl fmt::Display for Transport {
             Self::Registry(reference) => return write!(f, "docker://{reference}"),
             Self::OciDir { path, tag } => ("oci", path, tag),
             Self::OciArchive { path, tag } => ("oci-archive", path, tag),
+            Self::Containerd { reference } => return write!(f, "containerd:{reference}"),
         };
         write!(f, "{name}:{}", path.display())?;
         tag.as_ref().map_or(Ok(()), |tag| write!(f, ":{tag}"))
@@ -216,7 +237,7 @@ impl Transport {
     pub fn tag(&self) -> Option<&str> {
         match self {
             Self::OciDir { tag, .. } | Self::OciArchive { tag, .. } => tag.as_deref(),
-            Self::Registry(_) | Self::Stream => None,
+            Self::Registry(_) | Self::Containerd { .. } | Self::Stream => None,
         }
     }
 
@@ -225,7 +246,7 @@ impl Transport {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::OciDir { path, .. } | Self::OciArchive { path, .. } => Some(path),
-            Self::Registry(_) | Self::Stream => None,
+            Self::Registry(_) | Self::Containerd { .. } | Self::Stream => None,
         }
     }
 
@@ -234,6 +255,7 @@ impl Transport {
     pub fn same_place(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Registry(a), Self::Registry(b)) => a.name == b.name && a.tag == b.tag,
+            (Self::Containerd { reference: a }, Self::Containerd { reference: b }) => a == b,
             _ => self.path().is_some() && self.path() == other.path(),
         }
     }
@@ -248,6 +270,10 @@ impl Transport {
             Self::OciDir { path, .. } => Some(Box::new(OciDir::open(path)?)),
             Self::OciArchive { path, .. } => Some(Box::new(OciArchive::open(path)?)),
             Self::Registry(reference) => Some(Box::new(access.registries()?.source(reference)?)),
+            Self::Containerd { reference } => Some(Box::new(ContainerdSource::open(
+                reference,
+                &access.containerd,
+            )?)),
             Self::Stream => None,
         })
     }
@@ -261,6 +287,9 @@ impl Transport {
             Self::OciDir { path, .. } => Box::new(OciDirSink::create(path)?),
             Self::OciArchive { path, .. } => Box::new(OciArchiveSink::create(path)?),
             Self::Registry(reference) => Box::new(access.registries()?.sink(reference)?),
+            Self::Containerd { reference } => {
+                Box::new(ContainerdSink::create(reference, &access.containerd)?)
+            }
             Self::Stream => {
                 const NAME: &str = "standard output";
                 // Past the standard library's line buffering, which is for text.
@@ -292,6 +321,9 @@ mod tests {
             assert_eq!(parsed.tag(), tag);
             assert_eq!(parsed.to_string(), text);
         }
+        let parsed: Transport = "containerd:example.com:5000/app:1".parse().unwrap();
+        assert_eq!(parsed.to_string(), "containerd:example.com:5000/app:1");
+        assert_eq!((parsed.path(), parsed.tag()), (None, None));
         assert_eq!("-".parse(), Ok(Transport::Stream));
         assert_eq!("oci:dir:".parse::<Transport>().unwrap().tag(), None);
     }
@@ -306,7 +338,8 @@ mod tests {
             ("docker:alpine", "docker://alpine"),
             ("docker://", "no image reference"),
             ("docker://A", "no image reference"),
-            ("containerd:x", "not supported yet"),
+            ("containerd:", "no image name"),
+            ("containerd:a\nb", "no image name"),
             ("dir:x", "not supported yet"),
             ("alpine:latest", "there is no transport \"alpine\""),
             ("some/path", "did you mean oci:some/path?"),

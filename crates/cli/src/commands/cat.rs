@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 
 use clap::Args;
-use sociable_oci::{Platform, Transport};
+use sociable_oci::{Access, Platform, Transport};
 use sociable_soci::files::{Cost, Layers};
 use sociable_ztoc::ReadError;
 
@@ -34,8 +34,8 @@ pub(crate) struct Cat {
     platform: Option<Platform>,
 }
 
-pub(crate) fn run(args: &Cat, shown: &Shown) -> Result<(), CliError> {
-    let opened = Opened::new(&args.image)?;
+pub(crate) fn run(args: &Cat, access: &Access, shown: &Shown) -> Result<(), CliError> {
+    let opened = Opened::new(&args.image, access)?;
     let of = opened.image.one(&*opened.source, args.platform.as_ref())?;
     let layers = Layers::open(&*opened.source, &opened.image, &of)?;
     let tree = layers.tree()?;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use sociable_oci::Transport;
+use sociable_oci::{Access, Transport};
 use sociable_soci::Platforms;
 use sociable_soci::inspect::{IndexInfo, LayerInfo, PlatformInfo, inspect};
 
@@ -31,8 +31,8 @@ pub(crate) struct Inspect {
     json: bool,
 }
 
-pub(crate) fn run(args: &Inspect, shown: &Shown) -> Result<(), CliError> {
-    let opened = Opened::new(&args.image)?;
+pub(crate) fn run(args: &Inspect, access: &Access, shown: &Shown) -> Result<(), CliError> {
+    let opened = Opened::new(&args.image, access)?;
     let platforms = match args.platforms.platforms() {
         Platforms::Default => Platforms::All,
         named => named,

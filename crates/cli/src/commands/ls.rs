@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use clap::Args;
 use serde::Serialize;
-use sociable_oci::{Platform, Transport};
+use sociable_oci::{Access, Platform, Transport};
 use sociable_soci::files::Layers;
 use sociable_soci::tree::{Node, Tree};
 use sociable_ztoc::EntryKind;
@@ -49,8 +49,8 @@ pub(crate) struct Ls {
     json: bool,
 }
 
-pub(crate) fn run(args: &Ls, shown: &Shown) -> Result<(), CliError> {
-    let opened = Opened::new(&args.image)?;
+pub(crate) fn run(args: &Ls, access: &Access, shown: &Shown) -> Result<(), CliError> {
+    let opened = Opened::new(&args.image, access)?;
     let of = opened.image.one(&*opened.source, args.platform.as_ref())?;
     let layers = Layers::open(&*opened.source, &opened.image, &of)?;
     let tree = layers.tree()?;

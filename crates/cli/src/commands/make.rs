@@ -1,7 +1,7 @@
 //! `sociable convert` and `sociable create`: an image in, an image with an index out.
 
 use clap::Args;
-use sociable_oci::Transport;
+use sociable_oci::{Access, Transport};
 use sociable_soci::convert::{Options, convert};
 use sociable_soci::create as soci_create;
 use sociable_soci::{Image, Version, names, stream};
@@ -24,6 +24,7 @@ Examples:
   sociable convert oci:app oci:app-soci
   sociable convert oci-archive:app.tar:1.2 oci-archive:app-soci.tar:1.2 --all-platforms
   docker buildx build -o type=oci,dest=- . | sociable convert - oci:app
+  sociable convert containerd:example.com/app:1 containerd:example.com/app:1-soci
   sociable convert oci:app oci:app --prefetch-file /app/main.py --json")]
 pub(crate) struct Convert {
     #[command(flatten)]
@@ -66,15 +67,15 @@ struct Make {
     run: RunArgs,
 }
 
-pub(crate) fn run_convert(args: &Convert, shown: &Shown) -> Result<(), CliError> {
-    run(&args.make, Version::V2, shown)
+pub(crate) fn run_convert(args: &Convert, access: &Access, shown: &Shown) -> Result<(), CliError> {
+    run(&args.make, Version::V2, access, shown)
 }
 
-pub(crate) fn run_create(args: &Create, shown: &Shown) -> Result<(), CliError> {
-    run(&args.make, Version::V1, shown)
+pub(crate) fn run_create(args: &Create, access: &Access, shown: &Shown) -> Result<(), CliError> {
+    run(&args.make, Version::V1, access, shown)
 }
 
-fn run(args: &Make, version: Version, shown: &Shown) -> Result<(), CliError> {
+fn run(args: &Make, version: Version, access: &Access, shown: &Shown) -> Result<(), CliError> {
     let settings = args.index.settings(args.min_layer_size, &args.run)?;
     let cache = args.run.cache(shown);
     let platforms = args.platforms.platforms();
@@ -83,11 +84,12 @@ fn run(args: &Make, version: Version, shown: &Shown) -> Result<(), CliError> {
         platforms: &platforms,
         cache: cache.as_ref(),
         tag: args.destination.tag(),
+        also_v1: false,
     };
-    let in_place = args.source.path().is_some() && args.source.path() == args.destination.path();
+    let in_place = args.source.same_place(&args.destination);
     let run = shown.run(args.run.jobs);
     // That a source is not there is said before anything is made at the destination.
-    let report = if let Some(source) = args.source.open()? {
+    let report = if let Some(source) = args.source.open(access)? {
         let image = Image::open(&*source, args.source.tag())?;
         // In place, an image keeps the name that it has.
         let own_name = image.tag().filter(|_| in_place);
@@ -95,14 +97,14 @@ fn run(args: &Make, version: Version, shown: &Shown) -> Result<(), CliError> {
             tag: args.destination.tag().or(own_name),
             ..options
         };
-        let sink = create(&args.destination)?;
+        let sink = create(&args.destination, access)?;
         match version {
             Version::V1 => soci_create::create(&*source, &image, sink, &options, run)?,
             Version::V2 => convert(&*source, &image, sink, &options, run)?,
         }
     } else {
         let input = opened::stdin()?;
-        let sink = create(&args.destination)?;
+        let sink = create(&args.destination, access)?;
         stream::make(version, input, opened::STDIN, sink, &options, run)?
     };
     report::print(&report, &args.destination, args.json, shown)

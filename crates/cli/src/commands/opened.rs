@@ -5,7 +5,7 @@ use std::io::{BufReader, IsTerminal as _, Read};
 use std::os::fd::AsFd as _;
 
 use sociable_oci::oci_dir::{OciDir, OciDirSink};
-use sociable_oci::{IndexUpdate, Sink, Source, StreamReader, Transport};
+use sociable_oci::{Access, IndexUpdate, Sink, Source, StreamReader, Transport};
 use sociable_soci::Image;
 use tempfile::TempDir;
 
@@ -23,8 +23,8 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    pub(crate) fn new(transport: &Transport) -> Result<Self, CliError> {
-        let (source, unpacked) = if let Some(source) = transport.open()? {
+    pub(crate) fn new(transport: &Transport, access: &Access) -> Result<Self, CliError> {
+        let (source, unpacked) = if let Some(source) = transport.open(access)? {
             (source, None)
         } else {
             let (source, dir) = unpack()?;
@@ -60,14 +60,14 @@ fn unpack() -> Result<(Box<dyn Source>, TempDir), CliError> {
 }
 
 /// Opens a destination.
-pub(crate) fn create(transport: &Transport) -> Result<Box<dyn Sink>, CliError> {
+pub(crate) fn create(transport: &Transport, access: &Access) -> Result<Box<dyn Sink>, CliError> {
     if is_stream(transport) && std::io::stdout().is_terminal() {
         return Err(CliError::failed(
             "standard output is a terminal, and - writes an archive to it",
         )
         .hint("redirect it: sociable … - > image.tar"));
     }
-    Ok(transport.create()?)
+    Ok(transport.create(access)?)
 }
 
 /// Standard input, for an archive or a layer.

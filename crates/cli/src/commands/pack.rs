@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use sociable_layer::pack::DEFAULT_LEVEL;
-use sociable_oci::{Config, Platform, Transport};
+use sociable_oci::{Access, Config, Platform, Transport};
 use sociable_soci::pack::{Base, Options, pack};
 use sociable_soci::{chain, names};
 use sociable_tar::walk::{self, Excludes, Owner};
@@ -261,7 +261,7 @@ fn destination_inside(args: &Pack) -> Option<PathBuf> {
     written.strip_prefix(&directory).ok().map(Path::to_owned)
 }
 
-pub(crate) fn run(args: &Pack, shown: &Shown) -> Result<(), CliError> {
+pub(crate) fn run(args: &Pack, access: &Access, shown: &Shown) -> Result<(), CliError> {
     let minimum = args.min_layer_size.unwrap_or(names::DEFAULT_MIN_LAYER_SIZE);
     let settings = args.index.settings(minimum, &args.run)?;
     let cache = args.run.cache(shown);
@@ -292,7 +292,11 @@ pub(crate) fn run(args: &Pack, shown: &Shown) -> Result<(), CliError> {
             )
         }));
     }
-    let opened = args.base.as_ref().map(Opened::new).transpose()?;
+    let opened = args
+        .base
+        .as_ref()
+        .map(|base| Opened::new(base, access))
+        .transpose()?;
     let image = opened
         .as_ref()
         .map(|base| base.image.one(&*base.source, args.platform.as_ref()))
@@ -304,7 +308,7 @@ pub(crate) fn run(args: &Pack, shown: &Shown) -> Result<(), CliError> {
         }),
         _ => None,
     };
-    let sink = create(&args.destination)?;
+    let sink = create(&args.destination, access)?;
     let options = Options {
         directory: &args.directory,
         walk,

@@ -93,11 +93,7 @@ fn layer(layer: &LayerReport) -> String {
                 1 => "1 entry".to_owned(),
                 n => format!("{n} entries"),
             },
-            if indexed.cached {
-                ", from the cache"
-            } else {
-                ""
-            }
+            text::origin(indexed.origin)
         ),
         LayerOutcome::Skipped(reason) => format!("not indexed: {reason}"),
         LayerOutcome::Copied => "copied".to_owned(),

@@ -1,7 +1,7 @@
 //! `sociable verify`.
 
 use clap::Args;
-use sociable_oci::Transport;
+use sociable_oci::{Access, Transport};
 use sociable_soci::Platforms;
 use sociable_soci::verify::verify;
 
@@ -31,8 +31,8 @@ pub(crate) struct Verify {
     json: bool,
 }
 
-pub(crate) fn run(args: &Verify, shown: &Shown) -> Result<(), CliError> {
-    let opened = Opened::new(&args.image)?;
+pub(crate) fn run(args: &Verify, access: &Access, shown: &Shown) -> Result<(), CliError> {
+    let opened = Opened::new(&args.image, access)?;
     let platforms = match args.platforms.platforms() {
         Platforms::Default => Platforms::All,
         named => named,
