@@ -194,6 +194,7 @@ fn layer(job: Job<'_>, directory: &Path, walk: walk::Options, level: u8) -> Resu
         level,
         jobs: run.jobs,
         limits: job.settings.limits,
+        allow_unreadable: job.settings.allow_unreadable,
         progress: Some(&mut progress),
     };
     let mut skipped = |name: &BStr, what: &'static str| {
