@@ -60,6 +60,24 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// An archive that is none of Docker's, or not one this crate understands.
+    #[error("{place} is not a Docker archive: {why}")]
+    NotADockerArchive {
+        /// The path or stream.
+        place: String,
+        /// Why.
+        why: String,
+    },
+    /// A Docker archive with several images, or without the one asked for.
+    #[error("{place} {}; it holds {}", which(wanted.as_deref()), images.join(", "))]
+    WhichImage {
+        /// The path or stream.
+        place: String,
+        /// The reference asked for.
+        wanted: Option<String>,
+        /// What can be asked for.
+        images: Vec<String>,
+    },
     /// A tar archive is damaged.
     #[error("{place} is damaged at byte {offset}: {why}")]
     Archive {
@@ -108,6 +126,13 @@ pub enum Error {
         /// The destination.
         place: String,
     },
+}
+
+fn which(wanted: Option<&str>) -> String {
+    wanted.map_or_else(
+        || "holds several images, of which one has to be named".to_owned(),
+        |wanted| format!("has no image {wanted:?}"),
+    )
 }
 
 impl Error {

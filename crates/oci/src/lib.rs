@@ -55,6 +55,8 @@
 //! Errors keep their cause in [`std::error::Error::source`] and do not repeat it: print the chain.
 
 pub mod digest;
+pub mod docker_archive;
+pub mod docker_manifest;
 pub mod document;
 pub mod error;
 pub mod json;
@@ -64,6 +66,7 @@ pub mod oci_archive;
 pub mod oci_dir;
 pub mod oci_stream;
 pub mod platform;
+mod section;
 pub mod sink;
 pub mod source;
 mod tar_read;
