@@ -27,6 +27,9 @@ use crate::text::parse_size;
 Images are named as skopeo names them:
   oci:DIR[:TAG]            an OCI image layout in a directory
   oci-archive:FILE[:TAG]   an OCI image layout in a tar file; always written anew
+  docker-archive:FILE[:REFERENCE]  what docker save writes; only read
+  docker-daemon:REFERENCE  an image of a running Docker (DOCKER_HOST); written only where
+                           containerd's image store keeps the images
   -                        an oci-archive on standard input or output
 
 Exit codes: 0 done; 1 failed, or `verify` found a claim that does not hold; 2 wrong usage; 130 interrupted.
@@ -98,12 +101,11 @@ pub(crate) enum Style {
 }
 
 /// An image that is read.
-pub(crate) const IMAGE_HELP: &str =
-    "The image: oci:DIR[:TAG], oci-archive:FILE[:TAG], or - for standard input";
+pub(crate) const IMAGE_HELP: &str = "The image: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REFERENCE], docker-daemon:REFERENCE, or - for \
+     standard input";
 
 /// An image that is written.
-pub(crate) const DESTINATION_HELP: &str =
-    "Where the image goes: oci:DIR[:TAG], oci-archive:FILE[:TAG], or - for standard output";
+pub(crate) const DESTINATION_HELP: &str = "Where the image goes: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-daemon:NAME[:TAG], or - for standard output";
 
 /// Which platforms of an image are meant.
 #[derive(Debug, Args)]

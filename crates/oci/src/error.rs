@@ -6,6 +6,7 @@
 use std::io;
 
 use crate::digest::{Digest, VerifyError};
+use crate::docker_daemon::DaemonError;
 use crate::document::DocumentError;
 use crate::limits::LimitError;
 
@@ -77,6 +78,26 @@ pub enum Error {
         wanted: Option<String>,
         /// What can be asked for.
         images: Vec<String>,
+    },
+    /// The Docker daemon did not do what it was asked.
+    #[error("cannot {action} {reference} of the Docker daemon at {address}")]
+    Daemon {
+        /// A verb: `read`, `load`.
+        action: &'static str,
+        /// The image.
+        reference: String,
+        /// The daemon.
+        address: String,
+        /// Why.
+        source: Box<DaemonError>,
+    },
+    /// A place that is only read.
+    #[error("{place} cannot be written: {why}")]
+    ReadOnly {
+        /// The place.
+        place: String,
+        /// Why.
+        why: &'static str,
     },
     /// A tar archive is damaged.
     #[error("{place} is damaged at byte {offset}: {why}")]

@@ -165,6 +165,15 @@ impl IndexUpdate {
         self
     }
 
+    /// Annotates the image's entry.
+    #[must_use]
+    pub fn annotated(mut self, key: &str, value: &str) -> Self {
+        self.image
+            .annotations
+            .insert(key.to_owned(), value.to_owned());
+        self
+    }
+
     /// Adds an entry beside the image, such as an artifact that refers to it; replaces one of the same digest and tag.
     #[must_use]
     pub fn also(mut self, entry: Descriptor) -> Self {

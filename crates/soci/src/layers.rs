@@ -128,10 +128,15 @@ pub(crate) fn process(
 ) -> Result<BTreeMap<Digest, LayerOutcome>> {
     let mut order: Vec<usize> = (0..layers.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(layers[i].0.size));
-    if job.prepared.is_none() {
+    let ahead: Vec<u64> = layers
+        .iter()
+        .filter(|(layer, _)| job.prepared.and_then(|p| p.size(&layer.digest)).is_none())
+        .map(|(layer, _)| layer.size)
+        .collect();
+    if !ahead.is_empty() || job.prepared.is_none() {
         job.run.progress.event(&Event::Plan {
-            layers: layers.len(),
-            bytes: layers.iter().map(|(layer, _)| layer.size).sum(),
+            layers: ahead.len(),
+            bytes: ahead.iter().sum(),
         });
     }
     let queue = Mutex::new(order.into_iter());

@@ -202,29 +202,44 @@ fn layer(job: Job<'_>, directory: &Path, walk: walk::Options, level: u8) -> Resu
     };
     let walk = walk::Walk::new(directory, walk);
     let packed = sociable_layer::pack_dir(walk, &mut out, options, &mut skipped);
-    let packed = packed.map_err(|source| {
-        if run.cancel.is_cancelled() {
-            return Error::Cancelled;
-        }
-        match source {
-            PackError::Write { source, .. } => {
-                sociable_oci::Error::io("write a layer to", job.sink.name())(source).into()
-            }
-            source => Error::Pack {
-                place: directory.display().to_string(),
-                source: Box::new(source),
-            },
-        }
+    let packed = packed.map_err(|error| {
+        let place = directory.display().to_string();
+        pack_error(error, run, job.sink, &place, || place.clone())
     })?;
     let digest = Digest::from_sha256(packed.digest.0);
     out.writer.commit_trusted(&digest, packed.size)?;
     Ok(packed)
 }
 
+/// Why `what`, which is in `place`, could not be packed into a sink.
+pub(crate) fn pack_error(
+    error: PackError,
+    run: Run<'_>,
+    sink: &dyn Sink,
+    place: &str,
+    what: impl FnOnce() -> String,
+) -> Error {
+    if run.cancel.is_cancelled() {
+        return Error::Cancelled;
+    }
+    match error {
+        PackError::Write { source, .. } => {
+            sociable_oci::Error::io("write a layer to", sink.name())(source).into()
+        }
+        PackError::Read { source, .. } => {
+            sociable_oci::Error::io("read a layer from", place)(source).into()
+        }
+        source => Error::Pack {
+            place: what(),
+            source: Box::new(source),
+        },
+    }
+}
+
 /// Stops taking bytes when somebody asked to stop.
-struct Cancellable<'a> {
-    writer: Box<dyn BlobWriter>,
-    run: Run<'a>,
+pub(crate) struct Cancellable<'a> {
+    pub(crate) writer: Box<dyn BlobWriter>,
+    pub(crate) run: Run<'a>,
 }
 
 impl Write for Cancellable<'_> {

@@ -4,7 +4,8 @@ use clap::Args;
 use sociable_oci::Transport;
 use sociable_soci::convert::{Options, convert};
 use sociable_soci::create as soci_create;
-use sociable_soci::{Image, Version, names, stream};
+use sociable_soci::stream::{self, Plain};
+use sociable_soci::{Image, Version, names, repack};
 
 use crate::args::{IMAGE_HELP, IndexArgs, PlatformArgs, RunArgs};
 use crate::commands::opened::{self, create};
@@ -16,7 +17,8 @@ use crate::text::parse_size;
 /// Turns an image into a SOCI-enabled image (SOCI index v2)
 ///
 /// Every layer is read once: indexed, and copied, as it passes. The result is an image index that lists the image and its
-/// SOCI index, byte for byte what `soci convert --standalone` makes. Without --platform: the
+/// SOCI index, byte for byte what `soci convert --standalone` makes. Layers of docker-archive and docker-daemon that are
+/// not compressed are compressed anew in the same pass. Without --platform: the
 /// image's only platform, or this machine's.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -24,6 +26,7 @@ Examples:
   sociable convert oci:app oci:app-soci
   sociable convert oci-archive:app.tar:1.2 oci-archive:app-soci.tar:1.2 --all-platforms
   docker buildx build -o type=oci,dest=- . | sociable convert - oci:app
+  sociable convert docker-daemon:app:latest oci-archive:app-soci.tar
   sociable convert oci:app oci:app --prefetch-file /app/main.py --json")]
 pub(crate) struct Convert {
     #[command(flatten)]
@@ -49,7 +52,7 @@ pub(crate) struct Create {
 struct Make {
     #[arg(value_name = "SRC", help = IMAGE_HELP)]
     source: Transport,
-    /// Where the result goes, in the same forms (- is standard output); may be the same as SRC
+    /// Where the result goes, in the same forms but for docker-archive (- is standard output); may be the same as SRC
     #[arg(value_name = "DEST")]
     destination: Transport,
     #[command(flatten)]
@@ -97,13 +100,21 @@ fn run(args: &Make, version: Version, shown: &Shown) -> Result<(), CliError> {
         };
         let sink = create(&args.destination)?;
         match version {
+            _ if args.source.has_plain_layers() => {
+                repack::make(version, &*source, &image, sink, &options, run)?
+            }
             Version::V1 => soci_create::create(&*source, &image, sink, &options, run)?,
             Version::V2 => convert(&*source, &image, sink, &options, run)?,
         }
     } else {
-        let input = opened::stdin()?;
+        let (input, name) = opened::stream(&args.source)?;
+        let plain = if args.source.has_plain_layers() {
+            Plain::Pack
+        } else {
+            Plain::Keep
+        };
         let sink = create(&args.destination)?;
-        stream::make(version, input, opened::STDIN, sink, &options, run)?
+        stream::make(version, input, &name, plain, sink, &options, run)?
     };
     report::print(&report, &args.destination, args.json, shown)
 }

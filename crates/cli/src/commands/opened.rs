@@ -1,9 +1,11 @@
-//! Images that are only read: a stream is unpacked into a temporary layout first.
+//! Images that are only read: a stream is unpacked into a temporary layout first, and what a daemon exports is kept in a
+//! temporary file.
 
 use std::fs::File;
 use std::io::{BufReader, IsTerminal as _, Read};
 use std::os::fd::AsFd as _;
 
+use sociable_oci::docker_archive::DockerArchive;
 use sociable_oci::oci_dir::{OciDir, OciDirSink};
 use sociable_oci::{IndexUpdate, Sink, Source, StreamReader, Transport};
 use sociable_soci::Image;
@@ -26,6 +28,9 @@ impl Opened {
     pub(crate) fn new(transport: &Transport) -> Result<Self, CliError> {
         let (source, unpacked) = if let Some(source) = transport.open()? {
             (source, None)
+        } else if let Some(export) = transport.export()? {
+            let archive = DockerArchive::spool(export, &transport.to_string(), None)?;
+            (Box::new(archive) as Box<dyn Source>, None)
         } else {
             let (source, dir) = unpack()?;
             (source, Some(dir))
@@ -68,6 +73,14 @@ pub(crate) fn create(transport: &Transport) -> Result<Box<dyn Sink>, CliError> {
         .hint("redirect it: sociable … - > image.tar"));
     }
     Ok(transport.create()?)
+}
+
+/// A source without random access, and what it is called in messages.
+pub(crate) fn stream(transport: &Transport) -> Result<(Box<dyn Read + Send>, String), CliError> {
+    Ok(match transport.export()? {
+        Some(export) => (export, transport.to_string()),
+        None => (Box::new(stdin()?), STDIN.to_owned()),
+    })
 }
 
 /// Standard input, for an archive or a layer.
