@@ -10,6 +10,9 @@
 //! there has plain tars for layers, and none with a SOCI index can be kept there: [`DockerDaemonSink`] refuses before
 //! anything is sent.
 //!
+//! Whatever else `index.json` lists, such as a SOCI index v1, becomes an image without a name, which `docker image prune`
+//! removes.
+//!
 //! The daemon is at `DOCKER_HOST` (`unix://PATH`, `tcp://HOST:PORT`), else at `unix:///var/run/docker.sock`. `docker
 //! context` and TLS are not supported.
 
@@ -40,7 +43,7 @@ use crate::sink::{BlobWriter, Hashing, IndexUpdate, Sink};
 pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// How long a small question may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How long a daemon may prepare an answer: before it sends a byte, Docker writes all of a graph driver's image to disk.
 const LONG: Duration = Duration::from_hours(24);
 /// Chunks under way between daemon and reader.

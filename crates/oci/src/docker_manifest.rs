@@ -125,14 +125,16 @@ pub fn named_digest(name: &str) -> Option<Digest> {
 pub fn pick(place: &str, images: &[Vec<String>], reference: Option<&str>) -> Result<usize> {
     let found = match reference {
         None => (images.len() == 1).then_some(0),
-        Some(reference) => match reference.strip_prefix('@').map(str::parse) {
-            Some(number) => number.ok().filter(|&number| number < images.len()),
-            None => {
+        Some(reference) => {
+            if let Some(number) = reference.strip_prefix('@') {
+                let number = number.parse().ok();
+                number.filter(|&number: &usize| number < images.len())
+            } else {
                 let wanted = spelled_out(reference);
                 let named = |names: &Vec<String>| names.iter().any(|n| spelled_out(n) == wanted);
                 images.iter().position(named)
             }
-        },
+        }
     };
     if images.is_empty() {
         return Err(Error::NotADockerArchive {

@@ -185,7 +185,10 @@ impl<R: Read + Send> StreamReader<R> {
                     }
                 }
                 StreamEvent::Index(index) => found = Some(index),
-                _ => {}
+                StreamEvent::Layout
+                | StreamEvent::File { .. }
+                | StreamEvent::Link { .. }
+                | StreamEvent::Other { .. } => {}
             }
         }
         found.ok_or_else(|| Error::NotALayout {

@@ -286,8 +286,11 @@ pub(crate) fn rewrite(
     for _ in 0..=limits::MAX_DEPTH {
         for (old, index) in &indexes {
             let mut index = index.clone();
-            let entries = index.manifests.iter_mut();
-            if entries.fold(false, |any, entry| point(entry, &changed) || any) {
+            let mut any = false;
+            for entry in &mut index.manifests {
+                any |= point(entry, &changed);
+            }
+            if any {
                 let bytes = index.to_bytes();
                 changed.insert(*old, (Digest::sha256_of(&bytes), bytes.len() as u64));
                 documents.insert(*old, bytes);

@@ -196,9 +196,7 @@ impl Streamed {
                     this.file(name, size, guess, bytes, job)?;
                 }
                 StreamEvent::Link { name, target } => {
-                    if this.files.links.len() < sociable_oci::limits::MAX_LAYERS * 8 {
-                        this.files.links.insert(name, target);
-                    }
+                    this.files.links.insert(name, target);
                 }
                 _ => {}
             }
