@@ -265,6 +265,26 @@ fn layers_of_every_dialect_stay_as_they_are() {
 }
 
 #[test]
+fn a_base_image_is_packed_too() {
+    let dir = temp_dir();
+    let base = archive_arg(&vector("docker-graph", dir.path())) + ":app";
+    let tree = dir.path().join("tree");
+    fs::create_dir(&tree).expect("a directory");
+    fs::write(tree.join("new"), "on top").expect("write a file");
+    let layout = Layout::open(dir.path().join("packed"));
+    let mut command = sociable(["pack", &s(&tree), &layout.arg(), "--base", &base]);
+    let _ = run(command.args(ALL)).ok();
+    let (config, tars) = whole(&layout);
+    assert_eq!(config["config"]["Env"][1], "A=b");
+    assert_eq!((tars.len(), layout.indexed().len()), (4, 4));
+    let cat = |path: &str| run(&mut sociable(["cat", &layout.arg(), path])).ok().text();
+    assert_eq!(
+        (cat("/new"), cat("/app/conf")),
+        ("on top".to_owned(), "config = 1\n".to_owned())
+    );
+}
+
+#[test]
 fn v1_indexes_too() {
     let dir = temp_dir();
     let source = archive_arg(&vector("skopeo", dir.path()));

@@ -454,6 +454,10 @@ mod tests {
             (vec![F("manifest.json", b"[")], "is not valid"),
             (vec![F("manifest.json", b"[]")], "holds no image"),
             (
+                vec![F(&"x/".repeat(600), b"")],
+                "neither a file manifest.json",
+            ),
+            (
                 vec![F("manifest.json", manifest)],
                 "lists c, which is not there",
             ),

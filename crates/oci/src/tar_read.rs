@@ -265,6 +265,8 @@ impl<R: Skip> TarReader<R> {
         }
         let regular = matches!(kind, tar::EntryType::Regular | tar::EntryType::Continuous);
         let other = match kind {
+            // Names are kept: what nobody can mean is not.
+            _ if name.len().max(link.len()) > limits::MAX_ARCHIVE_NAME => Role::Other,
             _ if regular => Role::File,
             tar::EntryType::Symlink | tar::EntryType::Link => {
                 Role::Link(link_target(name, kind, &String::from_utf8_lossy(link)))

@@ -23,6 +23,7 @@ use crate::layers::{self, Job};
 use crate::names::INDEX_DIGEST;
 use crate::outcome::{LayerOutcome, SkipReason};
 use crate::progress::{Event, Run};
+use crate::repack::{Packing, Plain, Repacked};
 use crate::settings::IndexSettings;
 
 /// What to pack, and how.
@@ -59,6 +60,8 @@ pub struct Base<'a> {
     pub source: &'a dyn Source,
     /// The image.
     pub image: &'a PlatformImage,
+    /// What happens to its layers that are plain tars.
+    pub plain: Plain,
 }
 
 /// Packs a directory.
@@ -79,12 +82,31 @@ pub fn pack(sink: Box<dyn Sink>, options: Options<'_>, run: Run<'_>) -> Result<R
         cache,
         tag,
     } = options;
+    let packing = Packing {
+        sink: &*sink,
+        settings,
+        cache,
+        run,
+    };
+    let repacked = match base {
+        Some(base) if base.plain == Plain::Pack => Repacked::new(base.source, packing)?,
+        _ => None,
+    };
+    let repacked_image = match (&repacked, base) {
+        (Some(repacked), Some(base)) => Some(repacked.image(base.image)?),
+        _ => None,
+    };
+    let base = base.map(|base| Base {
+        source: repacked.as_ref().map_or(base.source, |repacked| repacked),
+        image: repacked_image.as_ref().unwrap_or(base.image),
+        ..base
+    });
     let job = Job {
         source: base.map_or(&Nothing as &dyn Source, |base| base.source),
         sink: &*sink,
         settings,
         cache,
-        prepared: None,
+        prepared: repacked.as_ref().map(Repacked::prepared),
         run,
     };
     let (mut manifest, mut image_config) = beginnings(base, platform)?;
@@ -148,7 +170,7 @@ pub fn pack(sink: Box<dyn Sink>, options: Options<'_>, run: Run<'_>) -> Result<R
 
 /// Manifest and config to begin with: those of the base image, or empty ones.
 fn beginnings(base: Option<Base<'_>>, platform: Platform) -> Result<(Manifest, Config)> {
-    let Some(Base { source, image }) = base else {
+    let Some(Base { source, image, .. }) = base else {
         let config = Config {
             architecture: platform.architecture,
             os: platform.os,

@@ -14,14 +14,16 @@ use sociable_oci::{
     media_type, verified,
 };
 
+use crate::cache::Cache;
 use crate::convert::{self, Options, Report};
 use crate::create;
 use crate::error::{Error, Result};
-use crate::image::Image;
+use crate::image::{Image, PlatformImage, manifest_of};
 use crate::layers::{self, Prepared};
 use crate::pack::{Cancellable, pack_error};
 use crate::passed::{Found, Passed, kept};
 use crate::progress::{Event, Run, Work};
+use crate::settings::IndexSettings;
 use crate::soci_index::Version;
 
 /// As [`convert`](convert::convert) for v2, [`create`](create::create) for v1; layers that are plain tars are packed.
@@ -40,45 +42,40 @@ pub fn make(
         Version::V1 => create::create_prepared,
         Version::V2 => convert::convert_prepared,
     };
-    let plain = plain_layers(source)?;
-    if plain.is_empty() {
-        return make(source, image, sink, options, None, run);
-    }
     // Whether there is anything to do is found out before the work.
     image.choose(source, options.platforms)?;
-    note(run, &source.name());
-    run.progress.event(&Event::Plan {
-        layers: plain.len(),
-        bytes: plain.iter().map(|layer| layer.size).sum(),
-    });
-    let mut repacked = Repacked {
-        source,
-        passed: Passed::default(),
-        index: Index::new(Vec::new()),
-        documents: BTreeMap::new(),
+    let packing = Packing {
+        sink: &*sink,
+        settings: options.settings,
+        cache: options.cache,
+        run,
     };
-    let mut replaced = BTreeMap::new();
-    for tar in &plain {
-        let mut blob = source.blob(tar)?;
-        if tar.digest.algorithm() != Algorithm::Sha256 {
-            // Packing computes SHA-256 only.
-            blob = Box::new(verified(tar, blob));
+    match Repacked::new(source, packing)? {
+        None => make(source, image, sink, options, None, run),
+        Some(repacked) => {
+            let image = Image::open(&repacked, None)?;
+            let prepared = Some(repacked.prepared());
+            make(&repacked, &image, sink, options, prepared, run)
         }
-        let packed = pack_layer(tar, blob, &source.name(), &*sink, options, run)?;
-        check(&packed.packed, tar, &source.name())?;
-        let size = packed.layer.size;
-        repacked.passed.add(packed.layer.digest, size, packed.found);
-        replaced.insert(tar.digest, packed.layer);
     }
-    let (index, documents) = rewrite(source, &source.index()?, &replaced)?;
-    repacked.index = index;
-    repacked.documents = documents
-        .into_iter()
-        .map(|bytes| (Digest::sha256_of(&bytes), bytes))
-        .collect();
-    let image = Image::open(&repacked, None)?;
-    let prepared = Some(&repacked.passed as &dyn Prepared);
-    make(&repacked, &image, sink, options, prepared, run)
+}
+
+/// What happens to layers that are plain tars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plain {
+    /// They are indexed as they are.
+    Keep,
+    /// They are packed.
+    Pack,
+}
+
+/// Where packed layers go, and how they are indexed.
+#[derive(Clone, Copy)]
+pub(crate) struct Packing<'a> {
+    pub(crate) sink: &'a dyn Sink,
+    pub(crate) settings: &'a IndexSettings,
+    pub(crate) cache: Option<&'a Cache>,
+    pub(crate) run: Run<'a>,
 }
 
 /// Says that layers get other digests.
@@ -147,11 +144,14 @@ pub(crate) fn pack_layer(
     tar: &Descriptor,
     bytes: impl Read,
     place: &str,
-    sink: &dyn Sink,
-    options: &Options<'_>,
-    run: Run<'_>,
+    packing: Packing<'_>,
 ) -> Result<Repack> {
-    let settings = options.settings;
+    let Packing {
+        sink,
+        settings,
+        cache,
+        run,
+    } = packing;
     let work = Work::Pack;
     run.progress.event(&Event::Start { layer: tar, work });
     let mut out = Cancellable {
@@ -197,7 +197,7 @@ pub(crate) fn pack_layer(
         Err(error) => Some(Found::Bad(error)),
         Ok(ztoc) => {
             let encoded = layers::encode(&ztoc, &layer)?;
-            layers::remember(options.cache, settings, &layer, &encoded, run);
+            layers::remember(cache, settings, &layer, &encoded, run);
             Some(Found::Layer {
                 compression: Compression::Gzip,
                 facts: layers::facts_of(&ztoc, &encoded, settings),
@@ -249,15 +249,25 @@ impl<R: Read> Read for Watched<'_, R> {
     }
 }
 
-/// Puts packed layers in the place of tars: gives the new `index.json`, and the documents below it that have changed.
+/// Digest and size of each document that has changed, by its old digest.
+type Changed = BTreeMap<Digest, (Digest, u64)>;
+
+/// Documents with packed layers in the place of tars.
+pub(crate) struct Rewritten {
+    pub(crate) index: Index,
+    changed: Changed,
+    /// The documents below the index that have changed.
+    pub(crate) documents: Vec<Vec<u8>>,
+}
+
+/// Puts packed layers in the place of tars in `index` and what is below it.
 pub(crate) fn rewrite(
     source: &dyn Source,
     index: &Index,
     replaced: &BTreeMap<Digest, Descriptor>,
-) -> Result<(Index, Vec<Vec<u8>>)> {
+) -> Result<Rewritten> {
     let mut indexes = Vec::new();
-    // Digest and size of each document that has changed, by its old digest.
-    let mut changed: BTreeMap<Digest, (Digest, u64)> = BTreeMap::new();
+    let mut changed = Changed::new();
     let mut documents: BTreeMap<Digest, Vec<u8>> = BTreeMap::new();
     for step in Walk::new(source, index.manifests.iter().cloned()) {
         let step = match step {
@@ -301,7 +311,11 @@ pub(crate) fn rewrite(
     for entry in &mut index.manifests {
         point(entry, &changed);
     }
-    Ok((index, documents.into_values().collect()))
+    Ok(Rewritten {
+        index,
+        changed,
+        documents: documents.into_values().collect(),
+    })
 }
 
 fn pack_in(layer: &mut Descriptor, replaced: &BTreeMap<Digest, Descriptor>) {
@@ -316,7 +330,7 @@ fn pack_in(layer: &mut Descriptor, replaced: &BTreeMap<Digest, Descriptor>) {
 }
 
 /// Points an entry at the new form of what it led to; says whether there is one.
-fn point(entry: &mut Descriptor, changed: &BTreeMap<Digest, (Digest, u64)>) -> bool {
+fn point(entry: &mut Descriptor, changed: &Changed) -> bool {
     let Some((digest, size)) = changed.get(&entry.digest) else {
         return false;
     };
@@ -328,11 +342,74 @@ fn point(entry: &mut Descriptor, changed: &BTreeMap<Digest, (Digest, u64)>) -> b
 }
 
 /// A source with packed layers in the place of tars.
-struct Repacked<'a> {
+pub(crate) struct Repacked<'a> {
     source: &'a dyn Source,
     passed: Passed,
     index: Index,
+    changed: Changed,
     documents: BTreeMap<Digest, Vec<u8>>,
+}
+
+impl<'a> Repacked<'a> {
+    /// Packs the layers of a source that are plain tars; `None` if there are none.
+    ///
+    /// # Errors
+    /// When one cannot be read, is damaged, or cannot be packed or written.
+    pub(crate) fn new(source: &'a dyn Source, packing: Packing<'_>) -> Result<Option<Self>> {
+        let plain = plain_layers(source)?;
+        if plain.is_empty() {
+            return Ok(None);
+        }
+        note(packing.run, &source.name());
+        packing.run.progress.event(&Event::Plan {
+            layers: plain.len(),
+            bytes: plain.iter().map(|layer| layer.size).sum(),
+        });
+        let mut passed = Passed::default();
+        let mut replaced = BTreeMap::new();
+        for tar in &plain {
+            let mut blob = source.blob(tar)?;
+            if tar.digest.algorithm() != Algorithm::Sha256 {
+                // Packing computes SHA-256 only.
+                blob = Box::new(verified(tar, blob));
+            }
+            let packed = pack_layer(tar, blob, &source.name(), packing)?;
+            check(&packed.packed, tar, &source.name())?;
+            passed.add(packed.layer.digest, packed.layer.size, packed.found);
+            replaced.insert(tar.digest, packed.layer);
+        }
+        let Rewritten {
+            index,
+            changed,
+            documents,
+        } = rewrite(source, &source.index()?, &replaced)?;
+        let documents = documents.into_iter();
+        Ok(Some(Self {
+            source,
+            passed,
+            index,
+            changed,
+            documents: documents
+                .map(|bytes| (Digest::sha256_of(&bytes), bytes))
+                .collect(),
+        }))
+    }
+
+    /// The packed layers.
+    pub(crate) fn prepared(&self) -> &dyn Prepared {
+        &self.passed
+    }
+
+    /// An image of the source, with packed layers.
+    ///
+    /// # Errors
+    /// When its manifest cannot be read.
+    pub(crate) fn image(&self, image: &PlatformImage) -> Result<PlatformImage> {
+        let mut image = image.clone();
+        point(&mut image.descriptor, &self.changed);
+        image.manifest = manifest_of(self, &image.descriptor)?;
+        Ok(image)
+    }
 }
 
 impl Source for Repacked<'_> {
@@ -364,5 +441,101 @@ impl Source for Repacked<'_> {
     fn has(&self, digest: &Digest) -> sociable_oci::Result<bool> {
         let ours = self.documents.contains_key(digest) || self.passed.contains(digest);
         Ok(ours || self.source.has(digest)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sociable_oci::oci_dir::{OciDir, OciDirSink};
+    use sociable_oci::{IndexUpdate, Manifest};
+
+    /// A layout with documents and nothing else.
+    fn layout(documents: &[Vec<u8>], top: Descriptor) -> (tempfile::TempDir, OciDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let sink = OciDirSink::create(dir.path()).unwrap();
+        for document in documents {
+            sink.put(document).unwrap();
+        }
+        Box::new(sink).finish(&IndexUpdate::new(top)).unwrap();
+        let source = OciDir::open(dir.path()).unwrap();
+        (dir, source)
+    }
+
+    #[test]
+    fn documents_change_up_to_the_top_and_no_others() {
+        let config = Descriptor::of(media_type::OCI_CONFIG, b"{}");
+        let tar = Descriptor::of(media_type::OCI_LAYER, b"tar");
+        let docker = Descriptor {
+            media_type: media_type::DOCKER_LAYER.to_owned(),
+            ..tar.clone()
+        };
+        let other = Descriptor::of(media_type::OCI_LAYER_GZIP, b"gzip");
+        let plain = Manifest::new(
+            config.clone(),
+            vec![tar.clone(), other.clone(), tar.clone()],
+        );
+        let same = Manifest::new(config.clone(), vec![other.clone()]);
+        let bare = Manifest::new(config.clone(), vec![docker]);
+        let of = |bytes: &[u8]| Descriptor::of(media_type::OCI_MANIFEST, bytes);
+        let missing = of(b"not there");
+        let [plain, same, bare] = [plain, same, bare].map(|manifest| manifest.to_bytes());
+        let mut embedded = of(&plain);
+        embedded.data = "e30=".into();
+        let inner = Index::new(vec![embedded, of(&same)]).to_bytes();
+        let inner_entry = Descriptor::of(media_type::OCI_INDEX, &inner);
+        let outer = Index::new(vec![
+            inner_entry.clone(),
+            of(&bare),
+            missing.clone(),
+            inner_entry,
+        ]);
+        let outer_bytes = outer.to_bytes();
+        let top = Descriptor::of(media_type::OCI_INDEX, &outer_bytes);
+        let documents = [plain, same.clone(), bare, inner, outer_bytes];
+        let (_dir, source) = layout(&documents, top);
+
+        let packed = Descriptor::of("", b"packed");
+        let replaced = BTreeMap::from([(tar.digest, packed.clone())]);
+        let before = source.index().unwrap();
+        let rewritten = rewrite(&source, &before, &replaced).unwrap();
+        // Both manifests with the tar, and both indexes.
+        assert_eq!(rewritten.documents.len(), 4);
+        let find = |entry: &Descriptor| {
+            let bytes = rewritten.documents.iter();
+            let bytes = bytes.clone().find(|b| Digest::sha256_of(b) == entry.digest);
+            assert_eq!(bytes.unwrap().len() as u64, entry.size);
+            assert!(entry.data.is_empty());
+            Document::parse(&entry.media_type, bytes.unwrap()).unwrap()
+        };
+        let index = |entry: &Descriptor| match find(entry) {
+            Some(Document::Index(index)) => index,
+            found => panic!("{found:?}"),
+        };
+        let layers = |entry: &Descriptor| match find(entry) {
+            Some(Document::Manifest(manifest)) => manifest.layers,
+            found => panic!("{found:?}"),
+        };
+        let outer = index(&rewritten.index.manifests[0]);
+        assert_eq!(outer.manifests[0], outer.manifests[3]);
+        assert_eq!(outer.manifests[2], missing);
+        let inner = index(&outer.manifests[0]);
+        assert_eq!(inner.manifests[1], of(&same));
+        let is = |layer: &Descriptor, media_type: &str| {
+            layer.media_type == media_type
+                && layer.digest == packed.digest
+                && layer.size == packed.size
+        };
+        let changed = layers(&inner.manifests[0]);
+        assert!(is(&changed[0], media_type::OCI_LAYER_GZIP) && changed[1] == other);
+        assert_eq!(changed[0], changed[2]);
+        assert!(is(
+            &layers(&outer.manifests[1])[0],
+            media_type::DOCKER_LAYER_GZIP
+        ));
+
+        let nothing = rewrite(&source, &before, &BTreeMap::new()).unwrap();
+        assert_eq!(nothing.index, before);
+        assert!(nothing.documents.is_empty());
     }
 }

@@ -27,11 +27,12 @@ use crate::image::Image;
 use crate::layers::{self, Tee};
 use crate::passed::{Found, Passed, kept, temporary};
 use crate::progress::{Event, Run, Work};
-use crate::repack;
+use crate::repack::{self, Packing, Plain};
 use crate::soci_index::Version;
 
 /// [`convert`](convert::convert) for v2, [`create`](create::create) for v1, from a stream that is called `name` in
-/// messages.
+/// messages. `plain` is for layers of an image layout; in an archive without one, as an old Docker writes it, they are
+/// packed in any case, since nothing there says that they should stay.
 ///
 /// # Errors
 /// As there, and when the stream is damaged or cut off.
@@ -58,16 +59,6 @@ pub fn make(
         Some(&streamed.passed),
         run,
     )
-}
-
-/// What happens to layers of an image layout that are plain tars. In an archive without a layout, as an old Docker
-/// writes it, they are packed in any case: nothing there says that they should stay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Plain {
-    /// They are indexed as they are.
-    Keep,
-    /// They are packed: see [`repack`].
-    Pack,
 }
 
 /// What is left of a stream after it has passed.
@@ -316,7 +307,13 @@ impl Streamed {
             layers: 1,
             bytes: tar.size,
         });
-        let packed = repack::pack_layer(tar, bytes, &self.name, sink, options, run)?;
+        let packing = Packing {
+            sink,
+            settings: options.settings,
+            cache: options.cache,
+            run,
+        };
+        let packed = repack::pack_layer(tar, bytes, &self.name, packing)?;
         let mut layer = packed.layer;
         media_type::OCI_LAYER_GZIP.clone_into(&mut layer.media_type);
         self.passed.add(layer.digest, layer.size, packed.found);
@@ -339,9 +336,9 @@ impl Streamed {
         } else if self.packed.is_empty() {
             Vec::new()
         } else {
-            let (index, documents) = repack::rewrite(&*self, &self.index, &self.packed)?;
-            self.index = index;
-            documents
+            let rewritten = repack::rewrite(&*self, &self.index, &self.packed)?;
+            self.index = rewritten.index;
+            rewritten.documents
         };
         for bytes in documents {
             let digest = Digest::sha256_of(&bytes);

@@ -4,8 +4,7 @@ use clap::Args;
 use sociable_oci::Transport;
 use sociable_soci::convert::{Options, convert};
 use sociable_soci::create as soci_create;
-use sociable_soci::stream::{self, Plain};
-use sociable_soci::{Image, Version, names, repack};
+use sociable_soci::{Image, Version, names, repack, stream};
 
 use crate::args::{IMAGE_HELP, IndexArgs, PlatformArgs, RunArgs};
 use crate::commands::opened::{self, create};
@@ -108,11 +107,7 @@ fn run(args: &Make, version: Version, shown: &Shown) -> Result<(), CliError> {
         }
     } else {
         let (input, name) = opened::stream(&args.source)?;
-        let plain = if args.source.has_plain_layers() {
-            Plain::Pack
-        } else {
-            Plain::Keep
-        };
+        let plain = opened::plain(&args.source);
         let sink = create(&args.destination)?;
         stream::make(version, input, &name, plain, sink, &options, run)?
     };

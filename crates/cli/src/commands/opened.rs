@@ -9,6 +9,7 @@ use sociable_oci::docker_archive::DockerArchive;
 use sociable_oci::oci_dir::{OciDir, OciDirSink};
 use sociable_oci::{IndexUpdate, Sink, Source, StreamReader, Transport};
 use sociable_soci::Image;
+use sociable_soci::repack::Plain;
 use tempfile::TempDir;
 
 use crate::args::is_stream;
@@ -21,6 +22,7 @@ pub(crate) const STDIN: &str = "standard input";
 pub(crate) struct Opened {
     pub(crate) source: Box<dyn Source>,
     pub(crate) image: Image,
+    pub(crate) plain: Plain,
     _unpacked: Option<TempDir>,
 }
 
@@ -39,6 +41,7 @@ impl Opened {
         Ok(Self {
             source,
             image,
+            plain: plain(transport),
             _unpacked: unpacked,
         })
     }
@@ -73,6 +76,15 @@ pub(crate) fn create(transport: &Transport) -> Result<Box<dyn Sink>, CliError> {
         .hint("redirect it: sociable … - > image.tar"));
     }
     Ok(transport.create()?)
+}
+
+/// What happens to layers of a source that are plain tars.
+pub(crate) fn plain(transport: &Transport) -> Plain {
+    if transport.has_plain_layers() {
+        Plain::Pack
+    } else {
+        Plain::Keep
+    }
 }
 
 /// A source without random access, and what it is called in messages.

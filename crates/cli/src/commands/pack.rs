@@ -301,6 +301,7 @@ pub(crate) fn run(args: &Pack, shown: &Shown) -> Result<(), CliError> {
         (Some(opened), Some(image)) => Some(Base {
             source: &*opened.source,
             image,
+            plain: opened.plain,
         }),
         _ => None,
     };
