@@ -19,6 +19,7 @@ use sociable_tests::{Measured, Run};
 
 mod crash;
 mod differential;
+mod docker;
 mod hostile;
 mod image_vectors;
 mod images;

@@ -1,9 +1,11 @@
 //! Memory does not grow with the layer.
 
 use std::fs;
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use sociable_tests::archive::{self, Header, base256};
 use sociable_tests::compress::Repeated;
 use sociable_tests::layout::{self, Layout};
@@ -131,4 +133,61 @@ fn many_layers_at_once_take_64_mib_and_their_ztocs() {
         peak <= (64 << 20) + ztocs,
         "peak memory {peak}, zTOCs {ztocs}"
     );
+}
+
+/// An old Docker's archive of one layer of so many MiB, through a pipe: the layer is packed as it passes.
+#[test]
+fn packing_a_tar_takes_64_mib_and_its_ztoc() {
+    let mib = scaled(300) as u64;
+    let mut rng = Rng::new(12);
+    let mut chunk = rng.text(1 << 19);
+    chunk.extend(rng.noise(1 << 19));
+    let header = |name: &'static str, size: u64| Header {
+        name: name.as_bytes(),
+        kind: b'0',
+        size: base256(size),
+        link: b"",
+    };
+    let file = header("huge", mib * CHUNK);
+    let mut tar = Sha256::new();
+    tar.update(file.bytes());
+    (0..mib).for_each(|_| tar.update(&chunk));
+    tar.update(archive::END);
+    let config = format!(
+        r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":["sha256:{}"]}}}}"#,
+        hex::encode(tar.finalize())
+    );
+    let layer = header("id/layer.tar", mib * CHUNK + 512 + 1024);
+    let before = [layer.bytes(), file.bytes()].concat();
+    let manifest = br#"[{"Config":"config.json","Layers":["id/layer.tar"]}]"#;
+    let after = [
+        archive::END.to_vec(),
+        archive::entry(b'0', b"config.json", b"", config.as_bytes()),
+        archive::entry(b'0', b"manifest.json", b"", manifest),
+        archive::END.to_vec(),
+    ]
+    .concat();
+    let dir = temp_dir();
+    for jobs in ["2", "32"] {
+        let image = Layout::open(dir.path().join(jobs));
+        let command = sociable(["convert", "-", &image.arg(), "--no-cache", "--jobs", jobs]);
+        let (before, chunk, after) = (before.clone(), chunk.clone(), after.clone());
+        let (run, took) = measured_with_input(&command, Duration::from_mins(10), move |out| {
+            out.write_all(&before)?;
+            (0..mib).try_for_each(|_| out.write_all(&chunk))?;
+            out.write_all(&after)
+        });
+        let _ = run.ok();
+        let (peak, ztocs) = (took.max_rss, ztocs(&image));
+        say(&format!(
+            "memory: {mib} MiB of tar packed by {jobs} jobs, {} KiB of zTOC, peak {} MiB",
+            ztocs >> 10,
+            peak >> 20
+        ));
+        assert!(ztocs > 0);
+        assert!(
+            peak <= (64 << 20) + ztocs,
+            "peak memory {peak}, zTOC {ztocs}"
+        );
+    }
 }

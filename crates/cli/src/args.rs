@@ -29,6 +29,9 @@ Images are named as skopeo names them:
   oci:DIR[:TAG]            an OCI image layout in a directory
   oci-archive:FILE[:TAG]   an OCI image layout in a tar file; always written anew
   containerd:REFERENCE     an image in containerd's store
+  docker-archive:FILE[:REFERENCE]  what docker save writes; only read
+  docker-daemon:REFERENCE  an image of a running Docker (DOCKER_HOST); written only where
+                           containerd's image store keeps the images
   -                        an oci-archive on standard input or output
 
 Exit codes: 0 done; 1 failed, or `verify` found a claim that does not hold; 2 wrong usage; 130 interrupted.
@@ -190,10 +193,12 @@ pub(crate) enum Style {
 }
 
 /// An image that is read.
-pub(crate) const IMAGE_HELP: &str = "The image: oci:DIR[:TAG], oci-archive:FILE[:TAG], containerd:REFERENCE, or - for standard input";
+pub(crate) const IMAGE_HELP: &str = "The image: docker://HOST/REPO[:TAG], oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REFERENCE], \
+     docker-daemon:REFERENCE, containerd:REFERENCE, or - for standard input";
 
 /// An image that is written.
-pub(crate) const DESTINATION_HELP: &str = "Where the image goes: oci:DIR[:TAG], oci-archive:FILE[:TAG], containerd:REFERENCE, or - for standard output";
+pub(crate) const DESTINATION_HELP: &str = "Where the image goes: docker://HOST/REPO[:TAG], oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-daemon:NAME[:TAG], \
+     containerd:REFERENCE, or - for standard output";
 
 /// Which platforms of an image are meant.
 #[derive(Debug, Args)]

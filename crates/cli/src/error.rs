@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use sociable_layer::IndexError;
 use sociable_oci::containerd::ContainerdError;
+use sociable_oci::docker_daemon::DaemonError;
 use sociable_soci::cache::CacheError;
 use sociable_soci::outcome::SkipReason;
 use sociable_soci::{Error, chain};
@@ -173,6 +174,10 @@ fn oci_hint(error: &sociable_oci::Error) -> Option<&'static str> {
             "the source is damaged or incomplete; fetch it again"
         }
         sociable_oci::Error::Containerd(error) => containerd_hint(error)?,
+        sociable_oci::Error::WhichImage { .. } => {
+            "name an image after the file: docker-archive:FILE:REFERENCE"
+        }
+        sociable_oci::Error::Daemon { source, .. } => daemon_hint(source)?,
         _ => return None,
     })
 }
@@ -193,6 +198,26 @@ fn containerd_hint(error: &ContainerdError) -> Option<&'static str> {
         }
         ContainerdError::BadNamespace { .. } => "`ctr namespaces ls` lists them",
         ContainerdError::DigestAsDestination { .. } => "name the new image by a tag",
+        _ => return None,
+    })
+}
+
+fn daemon_hint(error: &DaemonError) -> Option<&'static str> {
+    Some(match error {
+        DaemonError::Unreachable(_) => {
+            "start Docker, or say with DOCKER_HOST where it listens (unix://PATH or tcp://HOST:PORT; contexts are not looked at)"
+        }
+        DaemonError::Forbidden(_) => {
+            "run as root, or as a member of the group that owns the socket (mostly docker)"
+        }
+        DaemonError::Tls | DaemonError::Address(_) => {
+            "forward its socket (ssh -L /tmp/docker.sock:/var/run/docker.sock HOST), and set DOCKER_HOST=unix:///tmp/docker.sock"
+        }
+        DaemonError::NoImage => "docker image ls lists what it has; docker pull gets an image",
+        DaemonError::Store(_) => {
+            "push the image to a registry instead, or turn on containerd's image store: \
+             {\"features\": {\"containerd-snapshotter\": true}} in Docker's daemon.json"
+        }
         _ => return None,
     })
 }

@@ -151,6 +151,7 @@ pub(crate) fn short(digest: &Digest) -> String {
 fn verb(work: Work) -> &'static str {
     match work {
         Work::Index => "indexing",
+        Work::Pack => "packing",
         Work::Copy => "copying",
         Work::Verify => "verifying",
     }
@@ -220,6 +221,11 @@ impl Bars {
                 self.total.inc(*bytes);
                 if let Some(bar) = self.layer(layer) {
                     bar.inc(*bytes);
+                }
+            }
+            Event::Packed { tar, .. } => {
+                if let Some(bar) = self.lock().remove(tar) {
+                    bar.finish_and_clear();
                 }
             }
             Event::Input { bytes } => self.total.inc(*bytes),

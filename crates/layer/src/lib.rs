@@ -8,8 +8,8 @@
 //!                       └───▶ entries, diff ID ────────────────────────┴─▶ zTOC
 //! ```
 //!
-//! [`index()`] reads a layer that exists, [`pack`](mod@pack) makes a new one. Both are
-//! synchronous, stream, and need memory that does not depend on the layer's size (beyond the zTOC
+//! [`index()`] reads a layer that exists, [`pack`](mod@pack) makes a new one, of files or of a tar
+//! ([`pack_tar`]). All are synchronous, stream, and need memory that does not depend on the layer's size (beyond the zTOC
 //! itself). A [planner](sociable_policy::SpanPlanner) decides where spans begin.
 //!
 //! What enters: streams of bytes, directories. What leaves: bytes, zTOCs, digests. What must never
@@ -30,4 +30,4 @@ pub use index::{Compression, IndexOptions, Indexed, index};
 pub use limits::Limits;
 #[cfg(unix)]
 pub use pack::pack_dir;
-pub use pack::{PackError, PackOptions, Packed, pack};
+pub use pack::{PackError, PackOptions, Packed, PackedTar, pack, pack_tar};

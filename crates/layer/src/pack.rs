@@ -10,10 +10,12 @@
 //! on how contents arrive.
 //!
 //! [`pack_dir`] packs what a [`Walk`] finds. Others make their own entries: [`PackEntry`].
+//! [`pack_tar`] takes a tar that exists, and leaves its bytes as they are.
 
 mod deflate;
 mod entry;
 mod error;
+mod tar;
 
 use std::io::{self, Read, Write};
 use std::num::NonZero;
@@ -29,10 +31,11 @@ use sociable_tar::Walk;
 
 use crate::Limits;
 use crate::table::convert;
-use deflate::{Compressor, Settings};
+use deflate::{Compressed, Compressor, Settings};
 
 pub use entry::{PackEntry, SourceError};
 pub use error::PackError;
+pub use tar::{PackedTar, pack_tar};
 
 /// The level at which layers are compressed unless asked otherwise.
 ///
@@ -68,6 +71,8 @@ pub struct PackOptions<'a> {
     pub jobs: usize,
     /// Bounds on entries and spans. There is none on the ratio: the content is the caller's own.
     pub limits: Limits,
+    /// Return an index even where soci-snapshotter could not read it.
+    pub allow_unreadable: bool,
     /// Called after each entry and whenever some of a content was read, on the caller's thread.
     pub progress: Option<&'a mut dyn FnMut(Progress)>,
 }
@@ -115,19 +120,10 @@ pub fn pack<E: PackEntry>(
         level,
         jobs,
         limits,
+        allow_unreadable,
         progress,
     } = options;
-    let jobs = match jobs {
-        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
-        jobs => jobs,
-    };
-    let deflaters = (0..jobs.min(MAX_JOBS))
-        .map(|_| Deflater::new(level).ok_or(PackError::Level(level)))
-        .collect::<Result<_, _>>()?;
-    let settings = Settings {
-        deflaters,
-        max_spans: limits.spans,
-    };
+    let settings = settings(level, jobs, limits)?;
     let mut listing = Listing {
         entries: Vec::new(),
         limit: limits.entries,
@@ -145,26 +141,62 @@ pub fn pack<E: PackEntry>(
             Err(error) => Err(error),
         }
     })?;
-    let ztoc = Ztoc {
-        build_tool_identifier,
-        compressed_size: compressed.digests.size,
-        uncompressed_size: size,
-        entries: listing.entries,
-        spans: Spans::Gzip(GzipSpans {
-            span_size: i64::try_from(span_size).unwrap_or(i64::MAX),
-            checkpoints: compressed.checkpoints,
-            digests: compressed.digests.spans,
-            first_is_implied: false,
-        }),
-    };
-    ztoc.check()?;
+    let (digest, blob_size, diff_id) = compressed.facts();
+    let ztoc = compressed.ztoc(build_tool_identifier, span_size, listing.entries, size);
+    if !allow_unreadable {
+        ztoc.check()?;
+    }
     Ok(Packed {
         ztoc,
-        digest: compressed.digests.blob,
-        size: compressed.digests.size,
-        diff_id: compressed.diff_id,
+        digest,
+        size: blob_size,
+        diff_id,
         uncompressed_size: size,
     })
+}
+
+/// Deflaters for so many threads.
+fn settings(level: u8, jobs: usize, limits: Limits) -> Result<Settings, PackError> {
+    let jobs = match jobs {
+        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+        jobs => jobs,
+    };
+    let deflaters = (0..jobs.min(MAX_JOBS))
+        .map(|_| Deflater::new(level).ok_or(PackError::Level(level)))
+        .collect::<Result<_, _>>()?;
+    Ok(Settings {
+        deflaters,
+        max_spans: limits.spans,
+    })
+}
+
+impl Compressed {
+    /// SHA-256 and size of the blob, and SHA-256 of the tar.
+    fn facts(&self) -> (Sha256, u64, Sha256) {
+        (self.digests.blob, self.digests.size, self.diff_id)
+    }
+
+    /// The table of contents of the blob.
+    fn ztoc(
+        self,
+        build_tool_identifier: BString,
+        span_size: u64,
+        entries: Vec<Entry>,
+        uncompressed_size: u64,
+    ) -> Ztoc {
+        Ztoc {
+            build_tool_identifier,
+            compressed_size: self.digests.size,
+            uncompressed_size,
+            entries,
+            spans: Spans::Gzip(GzipSpans {
+                span_size: i64::try_from(span_size).unwrap_or(i64::MAX),
+                checkpoints: self.checkpoints,
+                digests: self.digests.spans,
+                first_is_implied: false,
+            }),
+        }
+    }
 }
 
 /// Packs a directory as [`pack`] does. What an archive cannot hold (sockets) is left out and

@@ -37,7 +37,7 @@ impl Table {
             allow_unreadable,
         } = self;
         let mut refusal = None;
-        reader.feed(bytes, &mut |entry| {
+        let result = reader.feed(bytes, &mut |entry| {
             if refusal.is_some() {
                 return;
             }
@@ -53,8 +53,17 @@ impl Table {
                 Ok(entry) => entries.push(entry),
                 Err(error) => refusal = Some(error),
             }
-        })?;
-        refusal.map_or(Ok(()), Err)
+        });
+        // What is refused came first, however the tar was cut into pieces.
+        match refusal {
+            Some(refusal) => Err(refusal),
+            None => Ok(result?),
+        }
+    }
+
+    /// How many entries there are so far.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// The entries, and the tar's size up to its end marker.

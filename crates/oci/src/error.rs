@@ -7,6 +7,7 @@ use std::io;
 
 use crate::containerd::ContainerdError;
 use crate::digest::{Digest, VerifyError};
+use crate::docker_daemon::DaemonError;
 use crate::document::DocumentError;
 use crate::limits::LimitError;
 use crate::registry::RegistryError;
@@ -62,6 +63,44 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// An archive that is none of Docker's, or not one this crate understands.
+    #[error("{place} is not a Docker archive: {why}")]
+    NotADockerArchive {
+        /// The path or stream.
+        place: String,
+        /// Why.
+        why: String,
+    },
+    /// A Docker archive with several images, or without the one asked for.
+    #[error("{place} {}; it holds {}", which(wanted.as_deref()), images.join(", "))]
+    WhichImage {
+        /// The path or stream.
+        place: String,
+        /// The reference asked for.
+        wanted: Option<String>,
+        /// What can be asked for.
+        images: Vec<String>,
+    },
+    /// The Docker daemon did not do what it was asked.
+    #[error("cannot {action} {reference} of the Docker daemon at {address}")]
+    Daemon {
+        /// A verb: `read`, `load`.
+        action: &'static str,
+        /// The image.
+        reference: String,
+        /// The daemon.
+        address: String,
+        /// Why.
+        source: Box<DaemonError>,
+    },
+    /// A place that is only read.
+    #[error("{place} cannot be written: {why}")]
+    ReadOnly {
+        /// The place.
+        place: String,
+        /// Why.
+        why: &'static str,
+    },
     /// A tar archive is damaged.
     #[error("{place} is damaged at byte {offset}: {why}")]
     Archive {
@@ -108,14 +147,6 @@ pub enum Error {
         /// What was looked for.
         place: String,
     },
-    /// Something that can be read, and not written.
-    #[error("{place} cannot be written: {why}")]
-    NotATarget {
-        /// The image.
-        place: String,
-        /// Why not.
-        why: &'static str,
-    },
     /// Something that is needed before any work could not be made ready.
     #[error("cannot set up {what}: {why}")]
     Setup {
@@ -144,6 +175,13 @@ impl From<RegistryError> for Error {
     fn from(error: RegistryError) -> Self {
         Self::Registry(Box::new(error))
     }
+}
+
+fn which(wanted: Option<&str>) -> String {
+    wanted.map_or_else(
+        || "holds several images, of which one has to be named".to_owned(),
+        |wanted| format!("has no image {wanted:?}"),
+    )
 }
 
 impl Error {

@@ -19,6 +19,8 @@
 //! | `oci-archive:FILE[:TAG]` | [`oci_archive`] | random access | a new file, renamed at the end |
 //! | `containerd:REFERENCE` | [`containerd`] | random access | blob by blob, then the image's entry |
 //! | `-` | [`oci_stream`] | once, as events | once, in order |
+//! | `docker-archive:FILE[:REFERENCE]` | [`docker_archive`] | random access | – |
+//! | `docker-daemon:REFERENCE` | [`docker_daemon`] | once, as events | once, in order |
 //!
 //! **`oci:`** is an image layout in a directory (image-spec, `image-layout.md`), with any number of tagged images. It
 //! may be source and destination at once, and several processes may write to it. A process killed at any moment leaves
@@ -33,6 +35,11 @@
 //! **`-`** is an oci-archive on a pipe, such as `docker buildx build -o type=oci,dest=-` makes. Blobs come before
 //! the documents that explain them, so it is read as a sequence of events rather than as a [`Source`]. As a [`Sink`]
 //! it differs from an archive in one thing: what was begun with a known size has to be completed.
+//!
+//! **`docker-archive:`** is what `docker save` writes. It is only read, since it has no image index. Its layers are
+//! often plain tars: [`Transport::has_plain_layers`] says where that is to be expected.
+//!
+//! **`docker-daemon:`** is an image of a running Docker, which comes and goes as a stream like the one of `-`.
 //!
 //! ```
 //! use sociable_oci::{Descriptor, IndexUpdate, Selection, Sink, Source, media_type, select};
@@ -62,6 +69,9 @@
 pub mod access;
 pub mod containerd;
 pub mod digest;
+pub mod docker_archive;
+pub mod docker_daemon;
+pub mod docker_manifest;
 pub mod document;
 pub mod error;
 pub mod json;
@@ -72,6 +82,7 @@ pub mod oci_dir;
 pub mod oci_stream;
 pub mod platform;
 pub mod registry;
+mod section;
 pub mod sink;
 pub mod source;
 mod tar_read;

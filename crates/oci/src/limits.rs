@@ -12,6 +12,8 @@ pub const MAX_DEPTH: usize = 8;
 pub const MAX_DOCUMENTS: usize = 16_384;
 /// Entries of one archive.
 pub const MAX_ARCHIVE_ENTRIES: u64 = 100_000;
+/// Bytes of a name in an archive that anybody could mean: beyond that a file is passed over.
+pub const MAX_ARCHIVE_NAME: usize = 1024;
 /// Bytes of one PAX or GNU long name header in an archive.
 pub const MAX_TAR_EXTENSION: u64 = 1 << 20;
 

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek as _, SeekFrom};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,9 +18,10 @@ use crate::digest::Digest;
 use crate::document::{Descriptor, Index};
 use crate::error::{Error, Result};
 use crate::oci_dir::{TEMP_PREFIX, check_layout, parse_index};
+use crate::section::Section;
 use crate::sink::{BlobWriter, Hashing, IndexUpdate, Sink};
 use crate::source::{Source, check_range};
-use crate::tar_read::{Role, Skip, TarReader};
+use crate::tar_read::{Role, TarReader};
 use crate::tar_write::{Output, TarSink};
 
 /// An archive, for reading. See the [module](self).
@@ -60,11 +61,7 @@ impl OciArchive {
             ));
         }
         let file = Arc::new(file);
-        let section = Section {
-            file: Arc::clone(&file),
-            position: 0,
-            end: meta.len(),
-        };
+        let section = Section::new(&file, 0, meta.len());
         let mut tar = TarReader::new(section, place.clone());
         let mut blobs = BTreeMap::new();
         let mut index = None;
@@ -75,11 +72,13 @@ impl OciArchive {
                 }
                 Role::Index => index = Some(tar.document()?),
                 Role::Layout => check_layout(&place, &tar.document()?)?,
-                Role::Other => {}
+                Role::File | Role::Link(_) | Role::Other => {}
             }
         }
         let index = index.ok_or_else(|| {
-            refuse("it has no file index.json; a docker-archive needs docker 25 or later")
+            refuse(
+                "it has no file index.json; what docker save writes is named docker-archive:FILE",
+            )
         })?;
         Ok(Self {
             path,
@@ -117,11 +116,7 @@ impl Source for OciArchive {
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>> {
         let (offset, size) = self.locate(&descriptor.digest)?;
-        Ok(Box::new(Section {
-            file: Arc::clone(&self.file),
-            position: offset,
-            end: offset + size,
-        }))
+        Ok(Box::new(Section::new(&self.file, offset, size)))
     }
 
     fn blob_at(&self, descriptor: &Descriptor, offset: u64, len: usize) -> Result<Vec<u8>> {
@@ -136,33 +131,6 @@ impl Source for OciArchive {
 
     fn has(&self, descriptor: &Descriptor) -> Result<bool> {
         Ok(self.blobs.contains_key(&descriptor.digest))
-    }
-}
-
-/// A part of a file that several readers share.
-struct Section {
-    file: Arc<File>,
-    position: u64,
-    end: u64,
-}
-
-impl Read for Section {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end.saturating_sub(self.position)).unwrap_or(usize::MAX);
-        let len = left.min(buf.len());
-        let n = self.file.read_at(&mut buf[..len], self.position)?;
-        self.position += n as u64;
-        Ok(n)
-    }
-}
-
-impl Skip for Section {
-    fn skip(&mut self, n: u64) -> io::Result<()> {
-        if n > self.end.saturating_sub(self.position) {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.position += n;
-        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! `-`: an oci-archive on standard input or output, as a stream.
 //!
 //! `docker buildx build -o type=oci,dest=-` writes its entries sorted by name: the blobs first, then `index.json` and
-//! `oci-layout`, and for Docker a `manifest.json`, which does not matter here. So what a blob is becomes clear only
+//! `oci-layout`, and for Docker a `manifest.json`. So what a blob is becomes clear only
 //! after it has passed, and reading is a sequence of events. Any other order is fine as well.
 //!
 //! On a pipe nothing can be taken back. When writing fails in the middle, neither `index.json` nor the end-of-archive
@@ -10,6 +10,7 @@
 use std::io::{self, Read, Write};
 
 use crate::digest::{Digest, VerifyingReader};
+use crate::docker_manifest::MANIFEST_FILE;
 use crate::document::Index;
 use crate::error::{Error, Result};
 use crate::oci_dir::{INDEX_FILE, check_layout, parse_index};
@@ -33,7 +34,24 @@ pub enum StreamEvent<'a> {
     Index(Index),
     /// `oci-layout`, of a version that is known.
     Layout,
-    /// Something that does not belong to the layout; skipped.
+    /// A file that does not belong to the layout. In an archive of an old Docker it is a layer, a configuration, or the
+    /// `manifest.json` that says which is which: see [`docker_manifest`](crate::docker_manifest).
+    File {
+        /// Its name.
+        name: String,
+        /// Its size.
+        size: u64,
+        /// Its bytes, with nothing to verify them by.
+        reader: Box<dyn Read + Send + 'a>,
+    },
+    /// A link: an old Docker writes a layer that an image has twice once, and a link.
+    Link {
+        /// Its name.
+        name: String,
+        /// The name of what it leads to.
+        target: String,
+    },
+    /// A directory and the like.
     Other {
         /// Its name.
         name: String,
@@ -69,7 +87,8 @@ impl<R: Read> Skip for Forward<R> {
 /// Reads a streamed oci-archive. See the [module](self).
 pub struct StreamReader<R> {
     tar: TarReader<Forward<R>>,
-    index_seen: bool,
+    /// `index.json`, or the `manifest.json` of an archive without one.
+    documents_seen: bool,
     drained: bool,
 }
 
@@ -78,7 +97,7 @@ impl<R: Read + Send> StreamReader<R> {
     pub fn new(input: R, name: impl Into<String>) -> Self {
         Self {
             tar: TarReader::new(Forward(input), name.into()),
-            index_seen: false,
+            documents_seen: false,
             drained: false,
         }
     }
@@ -86,10 +105,10 @@ impl<R: Read + Send> StreamReader<R> {
     /// The next event, or `None` at the end. Whatever was not read of the blob before is skipped.
     ///
     /// # Errors
-    /// When the stream cannot be read, is damaged or cut off, or ends without an `index.json`.
+    /// When the stream cannot be read, is damaged or cut off, or ends without an `index.json` or `manifest.json`.
     pub fn next_event(&mut self) -> Result<Option<StreamEvent<'_>>> {
         let Some(entry) = self.tar.next_entry()? else {
-            if !self.index_seen {
+            if !self.documents_seen {
                 return Err(Error::NotALayout {
                     place: self.tar.place().to_owned(),
                     why: format!("it ended without a file {INDEX_FILE}"),
@@ -119,7 +138,7 @@ impl<R: Read + Send> StreamReader<R> {
             }
             Role::Index => {
                 let bytes = self.tar.document()?;
-                self.index_seen = true;
+                self.documents_seen = true;
                 StreamEvent::Index(parse_index(self.tar.place(), &bytes)?)
             }
             Role::Layout => {
@@ -127,6 +146,18 @@ impl<R: Read + Send> StreamReader<R> {
                 check_layout(self.tar.place(), &bytes)?;
                 StreamEvent::Layout
             }
+            Role::File => {
+                self.documents_seen |= entry.name == MANIFEST_FILE;
+                StreamEvent::File {
+                    name: entry.name,
+                    size: entry.size,
+                    reader: Box::new(self.tar.data()),
+                }
+            }
+            Role::Link(target) => StreamEvent::Link {
+                name: entry.name,
+                target,
+            },
             Role::Other => StreamEvent::Other { name: entry.name },
         }))
     }
@@ -154,7 +185,10 @@ impl<R: Read + Send> StreamReader<R> {
                     }
                 }
                 StreamEvent::Index(index) => found = Some(index),
-                StreamEvent::Layout | StreamEvent::Other { .. } => {}
+                StreamEvent::Layout
+                | StreamEvent::File { .. }
+                | StreamEvent::Link { .. }
+                | StreamEvent::Other { .. } => {}
             }
         }
         found.ok_or_else(|| Error::NotALayout {
@@ -308,7 +342,9 @@ mod tests {
                 }
                 StreamEvent::Index(index) => format!("index {}", index.manifests.len()),
                 StreamEvent::Layout => "layout".to_owned(),
-                StreamEvent::Other { name } => name,
+                StreamEvent::File { name, .. }
+                | StreamEvent::Link { name, .. }
+                | StreamEvent::Other { name } => name,
             });
         }
         assert!(reader.next_event()?.is_none());

@@ -54,10 +54,7 @@ pub trait Sink: Send + Sync {
         descriptor: &Descriptor,
     ) -> Result<Box<dyn BlobWriter + 'a>> {
         let _ = source;
-        self.begin_with(
-            Some((&descriptor.digest, descriptor.size)),
-            Hashing::Caller,
-        )
+        self.begin_with(Some((&descriptor.digest, descriptor.size)), Hashing::Caller)
     }
 
     /// Whether a blob is there, or could be taken over from `source` without its bytes passing through here.
@@ -207,6 +204,15 @@ impl IndexUpdate {
     #[must_use]
     pub fn tagged(mut self, tag: Option<impl Into<String>>) -> Self {
         self.tag = tag.map(Into::into);
+        self
+    }
+
+    /// Annotates the image's entry.
+    #[must_use]
+    pub fn annotated(mut self, key: &str, value: &str) -> Self {
+        self.image
+            .annotations
+            .insert(key.to_owned(), value.to_owned());
         self
     }
 

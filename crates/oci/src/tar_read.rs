@@ -26,7 +26,11 @@ pub(crate) enum Role {
     Blob(Digest),
     Index,
     Layout,
-    /// Directories, Docker's `manifest.json`, and whatever else.
+    /// Docker's `manifest.json`, and whatever other file.
+    File,
+    /// A symbolic or hard link, and where it leads.
+    Link(String),
+    /// Directories, devices.
     Other,
 }
 
@@ -111,6 +115,7 @@ impl<R: Skip> TarReader<R> {
     /// The next entry that has data or a name of its own; `None` after the end-of-archive blocks.
     pub(crate) fn next_entry(&mut self) -> Result<Option<Entry>> {
         let mut long_name: Option<Vec<u8>> = None;
+        let mut long_link: Option<Vec<u8>> = None;
         let mut long_size: Option<u64> = None;
         loop {
             if self.ended {
@@ -164,10 +169,14 @@ impl<R: Skip> TarReader<R> {
                 source,
             })?;
             match header.entry_type() {
-                tar::EntryType::GNULongName => {
+                kind @ (tar::EntryType::GNULongName | tar::EntryType::GNULongLink) => {
                     let mut name = self.extension()?;
                     name.truncate(name.iter().position(|b| *b == 0).unwrap_or(name.len()));
-                    long_name = Some(name);
+                    if kind == tar::EntryType::GNULongName {
+                        long_name = Some(name);
+                    } else {
+                        long_link = Some(name);
+                    }
                 }
                 tar::EntryType::XHeader => {
                     let records = self.extension()?;
@@ -176,6 +185,7 @@ impl<R: Skip> TarReader<R> {
                             .map_err(|e| self.damaged(format!("a PAX header is malformed: {e}")))?;
                         match record.key_bytes() {
                             b"path" => long_name = Some(record.value_bytes().to_vec()),
+                            b"linkpath" => long_link = Some(record.value_bytes().to_vec()),
                             b"size" => {
                                 let size = record.value().ok().and_then(|v| v.parse().ok());
                                 long_size =
@@ -187,12 +197,14 @@ impl<R: Skip> TarReader<R> {
                         }
                     }
                 }
-                tar::EntryType::GNULongLink | tar::EntryType::XGlobalHeader => {}
+                tar::EntryType::XGlobalHeader => {}
                 kind => {
-                    let name = long_name
-                        .take()
-                        .unwrap_or_else(|| header.path_bytes().into_owned());
-                    return self.classify(&name, kind, size).map(Some);
+                    let name = long_name.unwrap_or_else(|| header.path_bytes().into_owned());
+                    let link = long_link
+                        .or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned));
+                    return self
+                        .classify(&name, kind, &link.unwrap_or_default(), size)
+                        .map(Some);
                 }
             }
         }
@@ -211,7 +223,10 @@ impl<R: Skip> TarReader<R> {
             return Ok(header);
         }
         let why = match block {
-            [0x1f, 0x8b, ..] if start == 0 => "it is compressed with gzip: decompress it first",
+            [0x1f, 0x8b, ..] if start == 0 => {
+                "it is compressed with gzip: decompress it first (gzip -d), or on the way (gzip -dc FILE | sociable …, \
+                 with - as the image)"
+            }
             [0x28, 0xb5, 0x2f, 0xfd, ..] if start == 0 => {
                 "it is compressed with zstd: decompress it first"
             }
@@ -242,12 +257,22 @@ impl<R: Skip> TarReader<R> {
         Ok(bytes)
     }
 
-    fn classify(&self, name: &[u8], kind: tar::EntryType, size: u64) -> Result<Entry> {
+    fn classify(&self, name: &[u8], kind: tar::EntryType, link: &[u8], size: u64) -> Result<Entry> {
         let name = String::from_utf8_lossy(name);
         let mut name = name.as_ref();
         while let Some(rest) = name.strip_prefix("./") {
             name = rest;
         }
+        let regular = matches!(kind, tar::EntryType::Regular | tar::EntryType::Continuous);
+        let other = match kind {
+            // Names are kept: what nobody can mean is not.
+            _ if name.len().max(link.len()) > limits::MAX_ARCHIVE_NAME => Role::Other,
+            _ if regular => Role::File,
+            tar::EntryType::Symlink | tar::EntryType::Link => {
+                Role::Link(link_target(name, kind, &String::from_utf8_lossy(link)))
+            }
+            _ => Role::Other,
+        };
         let role = match name {
             INDEX_FILE => Role::Index,
             LAYOUT_FILE => Role::Layout,
@@ -256,10 +281,10 @@ impl<R: Skip> TarReader<R> {
                 .and_then(|rest| rest.strip_prefix('/'))
                 .and_then(|rest| rest.split_once('/'))
                 .and_then(|(algorithm, hex)| format!("{algorithm}:{hex}").parse().ok())
-                .map_or(Role::Other, Role::Blob),
+                .map_or(other, Role::Blob),
         };
-        let regular = matches!(kind, tar::EntryType::Regular | tar::EntryType::Continuous);
-        if role != Role::Other && !regular {
+        let layout = matches!(role, Role::Index | Role::Layout | Role::Blob(_));
+        if layout && !regular {
             return Err(self.damaged(format!("{name} is not a regular file")));
         }
         Ok(Entry {
@@ -289,6 +314,23 @@ impl<R: Skip> TarReader<R> {
             .map_err(|e| self.failed(e))?;
         Ok(bytes)
     }
+}
+
+/// Where a link leads, as a name in the archive: a symbolic link counts from its own directory.
+fn link_target(name: &str, kind: tar::EntryType, link: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    if kind == tar::EntryType::Symlink && !link.starts_with('/') {
+        parts.extend(name.split('/'));
+        parts.pop();
+    }
+    for part in link.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
 }
 
 /// Data of the current entry.

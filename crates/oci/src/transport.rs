@@ -2,15 +2,18 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::access::Access;
 use crate::containerd::{ContainerdSink, ContainerdSource};
+use crate::docker_archive::DockerArchive;
+use crate::docker_daemon::{Daemon, DockerDaemonSink};
 use crate::error::{Error, Result};
 use crate::oci_archive::{OciArchive, OciArchiveSink};
 use crate::oci_dir::{OciDir, OciDirSink};
-use crate::access::Access;
 use crate::oci_stream::OciStreamSink;
 use crate::registry::Reference;
 use crate::registry::reference::ParseReferenceError;
@@ -42,19 +45,28 @@ pub enum Transport {
         /// The image's name, as containerd or Docker spell it.
         reference: String,
     },
+    /// `docker-archive:FILE[:REFERENCE]`, what `docker save` writes.
+    DockerArchive {
+        /// The file.
+        path: PathBuf,
+        /// Which image in it, if there are several.
+        reference: Option<String>,
+    },
+    /// `docker-daemon:REFERENCE`, an image of a running Docker.
+    DockerDaemon {
+        /// Name or ID of the image.
+        reference: String,
+    },
     /// `-`, a streamed oci-archive on standard input or output.
     Stream,
 }
 
-
 /// What this version reads and writes, for messages.
-pub const SUPPORTED: &str = "docker://HOST/REPO[:TAG], oci:DIR[:TAG], oci-archive:FILE[:TAG], containerd:REFERENCE and - (an oci-archive on \
-     standard input or output)";
+pub const SUPPORTED: &str = "docker://HOST/REPO[:TAG], oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REFERENCE], \
+     docker-daemon:REFERENCE, containerd:REFERENCE and - (an oci-archive on standard input or output)";
 
 /// Transports that exist elsewhere: skopeo's.
 const ELSEWHERE: &[&str] = &[
-    "docker-archive",
-    "docker-daemon",
     "dir",
     "containers-storage",
     "ostree",
@@ -116,6 +128,16 @@ pub enum ParseTransportError {
         /// The text.
         text: String,
     },
+    /// Not the name of an image.
+    #[error(
+        "{text:?}: {reference:?} is no name or ID of an image in a Docker daemon: NAME[:TAG] or sha256:ID"
+    )]
+    BadReference {
+        /// The text.
+        text: String,
+        /// The name.
+        reference: String,
+    },
     /// A tag with forbidden characters.
     #[error(
         "{text:?}: the tag {tag:?} is not allowed: letters and digits, separated by - . _ : @ + /, as the image-spec has it"
@@ -139,7 +161,7 @@ impl FromStr for Transport {
         let Some((name, rest)) = text.split_once(':') else {
             return Err(ParseTransportError::Missing { text: owned() });
         };
-        let directory = match name {
+        match name {
             "docker" => {
                 let reference = rest.strip_prefix("//");
                 let reference = reference.ok_or_else(|| ParseTransportError::NoSlashes {
@@ -148,8 +170,6 @@ impl FromStr for Transport {
                 })?;
                 return Ok(Self::Registry(reference.parse()?));
             }
-            "oci" => true,
-            "oci-archive" => false,
             "containerd" if rest.is_empty() || rest.contains(char::is_control) => {
                 return Err(ParseTransportError::NoReference { text: owned() });
             }
@@ -158,6 +178,8 @@ impl FromStr for Transport {
                     reference: rest.to_owned(),
                 });
             }
+            "docker-daemon" => return daemon(text, rest),
+            "oci" | "oci-archive" | "docker-archive" => {}
             _ if ELSEWHERE.contains(&name) => {
                 return Err(ParseTransportError::NotYet {
                     text: owned(),
@@ -173,7 +195,7 @@ impl FromStr for Transport {
                     name: name.to_owned(),
                 });
             }
-        };
+        }
         // As containers/image does it: the path ends at the first colon, the rest is the tag, which may hold more.
         let (path, tag) = match rest.split_once(':') {
             Some((path, tag)) if !tag.is_empty() => (path, Some(tag)),
@@ -183,6 +205,12 @@ impl FromStr for Transport {
         if path.is_empty() {
             return Err(ParseTransportError::NoPath { text: owned() });
         }
+        if name == "docker-archive" {
+            return Ok(Self::DockerArchive {
+                path: PathBuf::from(path),
+                reference: tag.map(str::to_owned),
+            });
+        }
         if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
             return Err(ParseTransportError::BadTag {
                 text: owned(),
@@ -190,12 +218,37 @@ impl FromStr for Transport {
             });
         }
         let (path, tag) = (PathBuf::from(path), tag.map(str::to_owned));
-        Ok(if directory {
+        Ok(if name == "oci" {
             Self::OciDir { path, tag }
         } else {
             Self::OciArchive { path, tag }
         })
     }
+}
+
+/// Docker's names and IDs go into the path of a request, and are checked for what has no place in one.
+fn daemon(text: &str, reference: &str) -> Result<Transport, ParseTransportError> {
+    let named = reference
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"._-/:@".contains(&b));
+    let plain = !reference
+        .split('/')
+        .any(|part| matches!(part, "" | "." | ".."));
+    if !named || !plain || reference.starts_with(['-', ':', '@']) {
+        return Err(ParseTransportError::BadReference {
+            text: text.to_owned(),
+            reference: reference.to_owned(),
+        });
+    }
+    Ok(Transport::DockerDaemon {
+        reference: reference.to_owned(),
+    })
+}
+
+/// Whether Docker takes a reference for the ID of an image.
+fn is_id(reference: &str) -> bool {
+    let hex = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit());
+    reference.strip_prefix("sha256:").is_some_and(hex) || (reference.len() == 64 && hex(reference))
 }
 
 /// The grammar of `org.opencontainers.image.ref.name` (image-spec, `annotations.md`).
@@ -222,6 +275,8 @@ impl fmt::Display for Transport {
         let (name, path, tag) = match self {
             Self::Stream => return f.write_str("-"),
             Self::Registry(reference) => return write!(f, "docker://{reference}"),
+            Self::DockerDaemon { reference } => return write!(f, "docker-daemon:{reference}"),
+            Self::DockerArchive { path, reference } => ("docker-archive", path, reference),
             Self::OciDir { path, tag } => ("oci", path, tag),
             Self::OciArchive { path, tag } => ("oci-archive", path, tag),
             Self::Containerd { reference } => return write!(f, "containerd:{reference}"),
@@ -232,12 +287,16 @@ impl fmt::Display for Transport {
 }
 
 impl Transport {
-    /// The tag, where an image is picked by its tag: what is found at a registry's reference is one image.
+    /// The tag that selects an image from `index.json`. Docker's transports offer one image only.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
         match self {
             Self::OciDir { tag, .. } | Self::OciArchive { tag, .. } => tag.as_deref(),
-            Self::Registry(_) | Self::Containerd { .. } | Self::Stream => None,
+            Self::Registry(_)
+            | Self::Containerd { .. }
+            | Self::DockerArchive { .. }
+            | Self::DockerDaemon { .. }
+            | Self::Stream => None,
         }
     }
 
@@ -245,8 +304,13 @@ impl Transport {
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::OciDir { path, .. } | Self::OciArchive { path, .. } => Some(path),
-            Self::Registry(_) | Self::Containerd { .. } | Self::Stream => None,
+            Self::OciDir { path, .. }
+            | Self::OciArchive { path, .. }
+            | Self::DockerArchive { path, .. } => Some(path),
+            Self::Registry(_)
+            | Self::Containerd { .. }
+            | Self::DockerDaemon { .. }
+            | Self::Stream => None,
         }
     }
 
@@ -255,13 +319,21 @@ impl Transport {
     pub fn same_place(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Registry(a), Self::Registry(b)) => a.name == b.name && a.tag == b.tag,
-            (Self::Containerd { reference: a }, Self::Containerd { reference: b }) => a == b,
+            (Self::Containerd { reference: a }, Self::Containerd { reference: b })
+            | (Self::DockerDaemon { reference: a }, Self::DockerDaemon { reference: b }) => a == b,
             _ => self.path().is_some() && self.path() == other.path(),
         }
     }
 
-    /// Opens the image for reading; `None` for [`Transport::Stream`], which has no random access and is read with
-    /// [`crate::oci_stream::StreamReader`].
+    /// Whether layers are stored as plain tars there because of how the place stores layers, and not because somebody
+    /// wanted them plain: such layers are packed before they go elsewhere.
+    #[must_use]
+    pub fn has_plain_layers(&self) -> bool {
+        matches!(self, Self::DockerArchive { .. } | Self::DockerDaemon { .. })
+    }
+
+    /// Opens the image for reading; `None` for [`Transport::Stream`] and [`Transport::DockerDaemon`], which have no
+    /// random access and are read with [`crate::oci_stream::StreamReader`].
     ///
     /// # Errors
     /// When there is no such image.
@@ -274,7 +346,23 @@ impl Transport {
                 reference,
                 &access.containerd,
             )?)),
-            Self::Stream => None,
+            Self::DockerArchive { path, reference } => {
+                Some(Box::new(DockerArchive::open(path, reference.as_deref())?))
+            }
+            Self::DockerDaemon { .. } | Self::Stream => None,
+        })
+    }
+
+    /// Opens the stream of a [`Transport::DockerDaemon`]; `None` for others. Standard input is for the caller to open.
+    ///
+    /// # Errors
+    /// When there is no daemon, or no such image in it.
+    pub fn export(&self) -> Result<Option<Box<dyn Read + Send>>> {
+        Ok(match self {
+            Self::DockerDaemon { reference } => {
+                Some(Box::new(Daemon::from_env(reference, "read")?.export()?))
+            }
+            _ => None,
         })
     }
 
@@ -290,6 +378,22 @@ impl Transport {
             Self::Containerd { reference } => {
                 Box::new(ContainerdSink::create(reference, &access.containerd)?)
             }
+            Self::DockerArchive { .. } => {
+                return Err(Error::ReadOnly {
+                    place: self.to_string(),
+                    why: "a Docker archive has no image index, and so no place for a SOCI index; write an \
+                          oci-archive:FILE, which `docker load` takes too",
+                });
+            }
+            Self::DockerDaemon { reference } if reference.contains('@') || is_id(reference) => {
+                return Err(Error::ReadOnly {
+                    place: self.to_string(),
+                    why: "an image's digest comes of what is written; give it a name",
+                });
+            }
+            Self::DockerDaemon { reference } => Box::new(DockerDaemonSink::create(
+                Daemon::from_env(reference, "load")?,
+            )?),
             Self::Stream => {
                 const NAME: &str = "standard output";
                 // Past the standard library's line buffering, which is for text.
@@ -325,6 +429,40 @@ mod tests {
         assert_eq!(parsed.to_string(), "containerd:example.com:5000/app:1");
         assert_eq!((parsed.path(), parsed.tag()), (None, None));
         assert_eq!("-".parse(), Ok(Transport::Stream));
+        for (text, path, reference) in [
+            ("docker-archive:a.tar", "a.tar", None),
+            ("docker-archive:/a/b.tar:app:1", "/a/b.tar", Some("app:1")),
+            (
+                "docker-archive:b.tar:localhost:5000/x:y",
+                "b.tar",
+                Some("localhost:5000/x:y"),
+            ),
+            ("docker-archive:b.tar:@1", "b.tar", Some("@1")),
+        ] {
+            let parsed: Transport = text.parse().unwrap();
+            assert_eq!(
+                parsed,
+                Transport::DockerArchive {
+                    path: path.into(),
+                    reference: reference.map(str::to_owned)
+                }
+            );
+            assert_eq!(parsed.to_string(), text);
+            assert!(parsed.has_plain_layers());
+            let error = parsed.create().err().unwrap().to_string();
+            assert!(error.contains("write an oci-archive:FILE"), "{error}");
+        }
+        for reference in ["app", "example.com:5000/a/b:c", "sha256:00", "a@sha256:00"] {
+            let text = format!("docker-daemon:{reference}");
+            let parsed: Transport = text.parse().unwrap();
+            assert_eq!(parsed.to_string(), text);
+            assert!(parsed.has_plain_layers());
+        }
+        for id in ["sha256:00", "a@sha256:00"] {
+            let parsed: Transport = format!("docker-daemon:{id}").parse().unwrap();
+            let error = parsed.create().err().unwrap().to_string();
+            assert!(error.contains("give it a name"), "{error}");
+        }
         assert_eq!("oci:dir:".parse::<Transport>().unwrap().tag(), None);
     }
 
@@ -348,6 +486,12 @@ mod tests {
             ("", "no transport"),
             ("oci:", "no path"),
             ("oci::v1", "no path"),
+            ("docker-archive:", "no path"),
+            ("docker-daemon:", "no name or ID"),
+            ("docker-daemon:a b", "no name or ID"),
+            ("docker-daemon:a/../b", "no name or ID"),
+            ("docker-daemon:a?x", "no name or ID"),
+            ("docker-daemon:/a", "no name or ID"),
             ("oci:x:-", "tag"),
             ("oci:x:a---b", "tag"),
             ("oci:x:a..b", "tag"),

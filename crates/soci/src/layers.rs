@@ -131,10 +131,15 @@ pub(crate) fn process(
 ) -> Result<BTreeMap<Digest, LayerOutcome>> {
     let mut order: Vec<usize> = (0..layers.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(layers[i].0.size));
-    if job.prepared.is_none() {
+    let ahead: Vec<u64> = layers
+        .iter()
+        .filter(|(layer, _)| job.prepared.and_then(|p| p.size(&layer.digest)).is_none())
+        .map(|(layer, _)| layer.size)
+        .collect();
+    if !ahead.is_empty() || job.prepared.is_none() {
         job.run.progress.event(&Event::Plan {
-            layers: layers.len(),
-            bytes: layers.iter().map(|(layer, _)| layer.size).sum(),
+            layers: ahead.len(),
+            bytes: ahead.iter().sum(),
         });
     }
     let queue = Mutex::new(order.into_iter());
@@ -257,7 +262,13 @@ fn known(
         copy(job, layer, stop)?;
         let digest = job.sink.put(&bytes)?;
         let size = bytes.len() as u64;
-        remember(job.cache, job.settings, layer, |out| out.write_all(&bytes), job.run);
+        remember(
+            job.cache,
+            job.settings,
+            layer,
+            |out| out.write_all(&bytes),
+            job.run,
+        );
         let origin = Origin::Index;
         return Ok(Some(facts(&ztoc, digest, size, origin, job.settings)));
     }
@@ -386,7 +397,13 @@ pub(crate) fn store(job: Job<'_>, layer: &Descriptor, ztoc: &Ztoc) -> Result<Ind
             .map_err(sociable_oci::Error::io("write a zTOC to", job.sink.name()))?;
         writer.commit_trusted(&encoded.digest, encoded.size)?;
     }
-    remember(job.cache, job.settings, layer, |out| encoded.write_to(out), job.run);
+    remember(
+        job.cache,
+        job.settings,
+        layer,
+        |out| encoded.write_to(out),
+        job.run,
+    );
     Ok(facts_of(ztoc, &encoded, job.settings))
 }
 

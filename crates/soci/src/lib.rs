@@ -10,6 +10,7 @@
 //! | to do | module |
 //! |---|---|
 //! | make a SOCI-enabled image (index v2) | [`mod@convert`]; from a pipe [`stream`] |
+//! | … of layers that are plain tars, which are packed on the way | [`repack`] |
 //! | make an index beside an image (v1) | [`mod@create`] |
 //! | make an image of a directory | [`mod@pack`] |
 //! | look at an image, or check it | [`mod@inspect`], [`mod@verify`] |
@@ -32,9 +33,11 @@ mod layers;
 pub mod names;
 pub mod outcome;
 pub mod pack;
+mod passed;
 pub mod prefetch;
 mod prior;
 pub mod progress;
+pub mod repack;
 pub mod settings;
 pub mod single;
 pub mod soci_index;

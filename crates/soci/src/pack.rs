@@ -23,6 +23,7 @@ use crate::layers::{self, Job};
 use crate::names::INDEX_DIGEST;
 use crate::outcome::{LayerOutcome, SkipReason};
 use crate::progress::{Event, Run};
+use crate::repack::{Packing, Plain, Repacked};
 use crate::settings::IndexSettings;
 
 /// What to pack, and how.
@@ -59,6 +60,8 @@ pub struct Base<'a> {
     pub source: &'a dyn Source,
     /// The image.
     pub image: &'a PlatformImage,
+    /// What happens to its layers that are plain tars.
+    pub plain: Plain,
 }
 
 /// Packs a directory.
@@ -79,12 +82,31 @@ pub fn pack(sink: Box<dyn Sink>, options: Options<'_>, run: Run<'_>) -> Result<R
         cache,
         tag,
     } = options;
+    let packing = Packing {
+        sink: &*sink,
+        settings,
+        cache,
+        run,
+    };
+    let repacked = match base {
+        Some(base) if base.plain == Plain::Pack => Repacked::new(base.source, packing)?,
+        _ => None,
+    };
+    let repacked_image = match (&repacked, base) {
+        (Some(repacked), Some(base)) => Some(repacked.image(base.image)?),
+        _ => None,
+    };
+    let base = base.map(|base| Base {
+        source: repacked.as_ref().map_or(base.source, |repacked| repacked),
+        image: repacked_image.as_ref().unwrap_or(base.image),
+        ..base
+    });
     let job = Job {
         source: base.map_or(&Nothing as &dyn Source, |base| base.source),
         sink: &*sink,
         settings,
         cache,
-        prepared: None,
+        prepared: repacked.as_ref().map(Repacked::prepared),
         prior: None,
         run,
     };
@@ -149,7 +171,7 @@ pub fn pack(sink: Box<dyn Sink>, options: Options<'_>, run: Run<'_>) -> Result<R
 
 /// Manifest and config to begin with: those of the base image, or empty ones.
 fn beginnings(base: Option<Base<'_>>, platform: Platform) -> Result<(Manifest, Config)> {
-    let Some(Base { source, image }) = base else {
+    let Some(Base { source, image, .. }) = base else {
         let config = Config {
             architecture: platform.architecture,
             os: platform.os,
@@ -195,6 +217,7 @@ fn layer(job: Job<'_>, directory: &Path, walk: walk::Options, level: u8) -> Resu
         level,
         jobs: run.jobs,
         limits: job.settings.limits,
+        allow_unreadable: job.settings.allow_unreadable,
         progress: Some(&mut progress),
     };
     let mut skipped = |name: &BStr, what: &'static str| {
@@ -202,29 +225,44 @@ fn layer(job: Job<'_>, directory: &Path, walk: walk::Options, level: u8) -> Resu
     };
     let walk = walk::Walk::new(directory, walk);
     let packed = sociable_layer::pack_dir(walk, &mut out, options, &mut skipped);
-    let packed = packed.map_err(|source| {
-        if run.cancel.is_cancelled() {
-            return Error::Cancelled;
-        }
-        match source {
-            PackError::Write { source, .. } => {
-                sociable_oci::Error::io("write a layer to", job.sink.name())(source).into()
-            }
-            source => Error::Pack {
-                place: directory.display().to_string(),
-                source: Box::new(source),
-            },
-        }
+    let packed = packed.map_err(|error| {
+        let place = directory.display().to_string();
+        pack_error(error, run, job.sink, &place, || place.clone())
     })?;
     let digest = Digest::from_sha256(packed.digest.0);
     out.writer.commit_trusted(&digest, packed.size)?;
     Ok(packed)
 }
 
+/// Why `what`, which is in `place`, could not be packed into a sink.
+pub(crate) fn pack_error(
+    error: PackError,
+    run: Run<'_>,
+    sink: &dyn Sink,
+    place: &str,
+    what: impl FnOnce() -> String,
+) -> Error {
+    if run.cancel.is_cancelled() {
+        return Error::Cancelled;
+    }
+    match error {
+        PackError::Write { source, .. } => {
+            sociable_oci::Error::io("write a layer to", sink.name())(source).into()
+        }
+        PackError::Read { source, .. } => {
+            sociable_oci::Error::io("read a layer from", place)(source).into()
+        }
+        source => Error::Pack {
+            place: what(),
+            source: Box::new(source),
+        },
+    }
+}
+
 /// Stops taking bytes when somebody asked to stop.
-struct Cancellable<'a> {
-    writer: Box<dyn BlobWriter + 'a>,
-    run: Run<'a>,
+pub(crate) struct Cancellable<'a> {
+    pub(crate) writer: Box<dyn BlobWriter + 'a>,
+    pub(crate) run: Run<'a>,
 }
 
 impl Write for Cancellable<'_> {

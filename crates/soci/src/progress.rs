@@ -11,6 +11,8 @@ use crate::outcome::LayerOutcome;
 pub enum Work {
     /// Reads it to index it (and copies it in the same pass where the destination lacks it).
     Index,
+    /// Packs a plain tar, and indexes the layer that comes of it.
+    Pack,
     /// Copies it.
     Copy,
     /// Reads it to check what an index claims.
@@ -41,6 +43,13 @@ pub enum Event<'a> {
         layer: &'a Digest,
         /// How many since the last time.
         bytes: u64,
+    },
+    /// A plain tar has become a layer, which will be done when it is known what it is for.
+    Packed {
+        /// What was started.
+        tar: &'a Digest,
+        /// What came of it.
+        layer: &'a Descriptor,
     },
     /// A layer is done.
     Done {

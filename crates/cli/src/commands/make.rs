@@ -4,7 +4,7 @@ use clap::Args;
 use sociable_oci::{Access, Transport};
 use sociable_soci::convert::{Options, convert};
 use sociable_soci::create as soci_create;
-use sociable_soci::{Image, Version, names, stream};
+use sociable_soci::{Image, Version, names, repack, stream};
 
 use crate::args::{IMAGE_HELP, IndexArgs, PlatformArgs, RunArgs};
 use crate::commands::opened::{self, create};
@@ -16,7 +16,8 @@ use crate::text::parse_size;
 /// Turns an image into a SOCI-enabled image (SOCI index v2)
 ///
 /// Every layer is read once: indexed, and copied, as it passes. The result is an image index that lists the image and its
-/// SOCI index, byte for byte what `soci convert --standalone` makes. Without --platform: the
+/// SOCI index, byte for byte what `soci convert --standalone` makes. Layers of docker-archive and docker-daemon that are
+/// not compressed are compressed anew in the same pass. Without --platform: the
 /// image's only platform, or this machine's.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -25,6 +26,7 @@ Examples:
   sociable convert oci-archive:app.tar:1.2 oci-archive:app-soci.tar:1.2 --all-platforms
   docker buildx build -o type=oci,dest=- . | sociable convert - oci:app
   sociable convert containerd:example.com/app:1 containerd:example.com/app:1-soci
+  sociable convert docker-daemon:app:latest oci-archive:app-soci.tar
   sociable convert oci:app oci:app --prefetch-file /app/main.py --json")]
 pub(crate) struct Convert {
     #[command(flatten)]
@@ -50,7 +52,7 @@ pub(crate) struct Create {
 struct Make {
     #[arg(value_name = "SRC", help = IMAGE_HELP)]
     source: Transport,
-    /// Where the result goes, in the same forms (- is standard output); may be the same as SRC
+    /// Where the result goes, in the same forms but for docker-archive (- is standard output); may be the same as SRC
     #[arg(value_name = "DEST")]
     destination: Transport,
     #[command(flatten)]
@@ -99,13 +101,17 @@ fn run(args: &Make, version: Version, access: &Access, shown: &Shown) -> Result<
         };
         let sink = create(&args.destination, access)?;
         match version {
+            _ if args.source.has_plain_layers() => {
+                repack::make(version, &*source, &image, sink, &options, run)?
+            }
             Version::V1 => soci_create::create(&*source, &image, sink, &options, run)?,
             Version::V2 => convert(&*source, &image, sink, &options, run)?,
         }
     } else {
-        let input = opened::stdin()?;
+        let (input, name) = opened::stream(&args.source)?;
+        let plain = opened::plain(&args.source);
         let sink = create(&args.destination, access)?;
-        stream::make(version, input, opened::STDIN, sink, &options, run)?
+        stream::make(version, input, &name, plain, sink, &options, run)?
     };
     report::print(&report, &args.destination, args.json, shown)
 }

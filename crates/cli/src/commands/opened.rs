@@ -1,12 +1,15 @@
-//! Images that are only read: a stream is unpacked into a temporary layout first.
+//! Images that are only read: a stream is unpacked into a temporary layout first, and what a daemon exports is kept in a
+//! temporary file.
 
 use std::fs::File;
 use std::io::{BufReader, IsTerminal as _, Read};
 use std::os::fd::AsFd as _;
 
+use sociable_oci::docker_archive::DockerArchive;
 use sociable_oci::oci_dir::{OciDir, OciDirSink};
 use sociable_oci::{Access, IndexUpdate, Sink, Source, StreamReader, Transport};
 use sociable_soci::Image;
+use sociable_soci::repack::Plain;
 use tempfile::TempDir;
 
 use crate::args::is_stream;
@@ -19,6 +22,7 @@ pub(crate) const STDIN: &str = "standard input";
 pub(crate) struct Opened {
     pub(crate) source: Box<dyn Source>,
     pub(crate) image: Image,
+    pub(crate) plain: Plain,
     _unpacked: Option<TempDir>,
 }
 
@@ -26,6 +30,9 @@ impl Opened {
     pub(crate) fn new(transport: &Transport, access: &Access) -> Result<Self, CliError> {
         let (source, unpacked) = if let Some(source) = transport.open(access)? {
             (source, None)
+        } else if let Some(export) = transport.export()? {
+            let archive = DockerArchive::spool(export, &transport.to_string(), None)?;
+            (Box::new(archive) as Box<dyn Source>, None)
         } else {
             let (source, dir) = unpack()?;
             (source, Some(dir))
@@ -34,6 +41,7 @@ impl Opened {
         Ok(Self {
             source,
             image,
+            plain: plain(transport),
             _unpacked: unpacked,
         })
     }
@@ -68,6 +76,23 @@ pub(crate) fn create(transport: &Transport, access: &Access) -> Result<Box<dyn S
         .hint("redirect it: sociable … - > image.tar"));
     }
     Ok(transport.create(access)?)
+}
+
+/// What happens to layers of a source that are plain tars.
+pub(crate) fn plain(transport: &Transport) -> Plain {
+    if transport.has_plain_layers() {
+        Plain::Pack
+    } else {
+        Plain::Keep
+    }
+}
+
+/// A source without random access, and what it is called in messages.
+pub(crate) fn stream(transport: &Transport) -> Result<(Box<dyn Read + Send>, String), CliError> {
+    Ok(match transport.export()? {
+        Some(export) => (export, transport.to_string()),
+        None => (Box::new(stdin()?), STDIN.to_owned()),
+    })
 }
 
 /// Standard input, for an archive or a layer.

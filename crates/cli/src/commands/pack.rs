@@ -305,6 +305,7 @@ pub(crate) fn run(args: &Pack, access: &Access, shown: &Shown) -> Result<(), Cli
         (Some(opened), Some(image)) => Some(Base {
             source: &*opened.source,
             image,
+            plain: opened.plain,
         }),
         _ => None,
     };

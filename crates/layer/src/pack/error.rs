@@ -22,6 +22,14 @@ pub enum PackError {
     /// An entry that a zTOC cannot hold.
     #[error(transparent)]
     Entry(#[from] IndexError),
+    /// A tar to be packed could not be read.
+    #[error("reading the tar at byte {offset}: {source}")]
+    Read {
+        /// Bytes read before.
+        offset: u64,
+        /// What happened.
+        source: io::Error,
+    },
     /// The blob could not be written.
     #[error("writing the layer at byte {offset}: {source}")]
     Write {

@@ -2,7 +2,12 @@
 
 mod directories;
 mod failures;
+/// Random archives, as the tar reader's own tests use them.
+#[path = "../../../tar/tests/all/generate.rs"]
+#[allow(dead_code, reason = "some of it is for those tests alone")]
+mod generate;
 mod layers;
+mod tars;
 mod vectors;
 
 use std::io::{self, Read};
@@ -65,6 +70,7 @@ fn options(planner: &mut dyn SpanPlanner, span_size: u64) -> PackOptions<'_> {
         level: 6,
         jobs: 2,
         limits: Limits::default(),
+        allow_unreadable: false,
         progress: None,
     }
 }

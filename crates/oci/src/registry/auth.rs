@@ -64,7 +64,10 @@ impl Challenge {
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Credentials {
     Nothing,
-    Password { user: String, password: String },
+    Password {
+        user: String,
+        password: String,
+    },
     /// A refresh token, which `docker login` keeps for some registries.
     Identity(String),
 }
@@ -191,13 +194,14 @@ impl Keyring {
             return Ok(known);
         }
         let (this, repository) = (Arc::clone(self), name.clone());
-        let found = tokio::task::spawn_blocking(move || look_up(this.authfile.as_deref(), &repository))
-            .await
-            .unwrap_or_else(|_| {
-                Err(Failure::Credentials(
-                    "looking for credentials was given up".to_owned(),
-                ))
-            })?;
+        let found =
+            tokio::task::spawn_blocking(move || look_up(this.authfile.as_deref(), &repository))
+                .await
+                .unwrap_or_else(|_| {
+                    Err(Failure::Credentials(
+                        "looking for credentials was given up".to_owned(),
+                    ))
+                })?;
         self.credentials
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -346,7 +350,8 @@ fn look_up(authfile: Option<&Path>, name: &RepositoryName) -> Result<Credentials
     }
     if is_ecr(&name.registry) && has_program("docker-credential-ecr-login") {
         let config = format!(r#"{{"credHelpers":{{"{}":"ecr-login"}}}}"#, name.registry);
-        let found = docker_credential::get_credential_from_reader(config.as_bytes(), &name.registry);
+        let found =
+            docker_credential::get_credential_from_reader(config.as_bytes(), &name.registry);
         return found.map(into).map_err(|error| {
             Failure::Credentials(format!("Amazon ECR's credential helper: {}", say(&error)))
         });
@@ -355,7 +360,11 @@ fn look_up(authfile: Option<&Path>, name: &RepositoryName) -> Result<Credentials
 }
 
 fn default_files() -> Vec<PathBuf> {
-    let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let var = |name: &str| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
     let home = var("HOME");
     let under_home = |path: &str| home.as_ref().map(|home| home.join(path));
     [
@@ -393,9 +402,9 @@ fn in_file(file: &Path, name: &RepositoryName) -> Result<Option<Credentials>, Fa
 /// What may be said of a failed look-up: a helper's output could hold a secret, so only that it failed.
 fn say(error: &CredentialRetrievalError) -> String {
     match error {
-        CredentialRetrievalError::HelperFailure { helper, .. } => format!(
-            "the helper {helper} failed; run it by hand to see why"
-        ),
+        CredentialRetrievalError::HelperFailure { helper, .. } => {
+            format!("the helper {helper} failed; run it by hand to see why")
+        }
         CredentialRetrievalError::HelperCommunicationError => {
             "the credential helper cannot be run: is it installed?".to_owned()
         }
@@ -451,9 +460,9 @@ mod tests {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_str(text).unwrap());
             Challenge::of(&headers, &base)
         };
-        let Some(Challenge::Bearer { realm, service }) =
-            of(r#"Bearer realm="https://auth.example/token",service="r",scope="repository:a:pull""#)
-        else {
+        let Some(Challenge::Bearer { realm, service }) = of(
+            r#"Bearer realm="https://auth.example/token",service="r",scope="repository:a:pull""#,
+        ) else {
             panic!("a bearer challenge");
         };
         assert_eq!(realm.as_str(), "https://auth.example/token");
@@ -499,7 +508,9 @@ mod tests {
         assert!(is_ecr("123456789012.dkr.ecr.eu-west-1.amazonaws.com"));
         assert!(is_ecr("123456789012.dkr.ecr-fips.us-east-1.amazonaws.com"));
         assert!(is_ecr("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn"));
-        assert!(!is_ecr("123456789012.dkr.ecr.eu-west-1.amazonaws.com.evil.example"));
+        assert!(!is_ecr(
+            "123456789012.dkr.ecr.eu-west-1.amazonaws.com.evil.example"
+        ));
         assert!(!is_ecr("public.ecr.aws"));
     }
 }

@@ -297,7 +297,13 @@ impl Client {
                 }
             };
             let fail = |failure| {
-                failed(&request.method, &request.url, request.repository, attempts, failure)
+                failed(
+                    &request.method,
+                    &request.url,
+                    request.repository,
+                    attempts,
+                    failure,
+                )
             };
             if !failure.may_pass() || attempts > self.options.retries {
                 return Err(fail(failure));
@@ -444,7 +450,10 @@ pub(super) fn location(response: &Response) -> Result<Url, Failure> {
 
 /// The pause before the next attempt: it doubles, and no two programs have the same.
 pub(super) fn pause(attempts: u32) -> Duration {
-    let longest = PAUSE.0.saturating_mul(1 << attempts.saturating_sub(1).min(10)).min(PAUSE.1);
+    let longest = PAUSE
+        .0
+        .saturating_mul(1 << attempts.saturating_sub(1).min(10))
+        .min(PAUSE.1);
     longest.mul_f64(0.5 + 0.5 * jitter())
 }
 
@@ -552,7 +561,11 @@ mod tests {
             ("http://storage.example/x", false),
             ("ftp://127.0.0.1:5000/x", false),
         ] {
-            assert_eq!(client.may_send(&url.parse().unwrap()).is_ok(), fine, "{url}");
+            assert_eq!(
+                client.may_send(&url.parse().unwrap()).is_ok(),
+                fine,
+                "{url}"
+            );
         }
     }
 

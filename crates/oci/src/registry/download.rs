@@ -232,9 +232,8 @@ impl Client {
     ) -> Result<(Response, u64), RegistryError> {
         let whole = offset == 0 && end.is_none();
         let expect: &[u16] = if whole { &[200] } else { &[200, 206] };
-        let mut request =
-            Request::new(Method::GET, url.clone(), repository, Access::Pull, expect)
-                .header(ACCEPT_ENCODING, "identity");
+        let mut request = Request::new(Method::GET, url.clone(), repository, Access::Pull, expect)
+            .header(ACCEPT_ENCODING, "identity");
         if !whole {
             let last = end.map_or_else(String::new, |end| (end - 1).to_string());
             request = request.header(RANGE, &format!("bytes={offset}-{last}"));

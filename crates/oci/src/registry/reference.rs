@@ -111,7 +111,10 @@ mod tests {
             ("alpine", "docker.io/library/alpine:latest".to_owned()),
             ("user/app:1", "docker.io/user/app:1".to_owned()),
             ("localhost/app", "localhost/app:latest".to_owned()),
-            ("127.0.0.1:5000/a/b:v1.0", "127.0.0.1:5000/a/b:v1.0".to_owned()),
+            (
+                "127.0.0.1:5000/a/b:v1.0",
+                "127.0.0.1:5000/a/b:v1.0".to_owned(),
+            ),
             (
                 &*format!("example.com/a@{digest}"),
                 format!("example.com/a@{digest}"),
@@ -127,7 +130,14 @@ mod tests {
 
     #[test]
     fn refused() {
-        for text in ["", "UPPER", "a b", "x@sha256:12", "a:b:c", "example.com/a:-x"] {
+        for text in [
+            "",
+            "UPPER",
+            "a b",
+            "x@sha256:12",
+            "a:b:c",
+            "example.com/a:-x",
+        ] {
             let error = text.parse::<Reference>().unwrap_err().to_string();
             assert!(error.contains("no image reference"), "{error}");
         }

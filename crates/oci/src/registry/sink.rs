@@ -36,13 +36,13 @@ impl RegistrySink {
     pub(super) fn create(client: &Arc<Client>, reference: &Reference) -> Result<Self> {
         let place = || format!("docker://{reference}");
         if reference.digest.is_some() {
-            return Err(Error::NotATarget {
+            return Err(Error::ReadOnly {
                 place: place(),
                 why: "it has a digest, which only what is there already can have: name a tag",
             });
         }
         let Some(tag) = reference.tag.clone() else {
-            return Err(Error::NotATarget {
+            return Err(Error::ReadOnly {
                 place: place(),
                 why: "it has no tag",
             });
@@ -204,20 +204,13 @@ impl Sink for RegistrySink {
         self.documents
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(
-                descriptor.digest,
-                (media_type.to_owned(), bytes.to_vec()),
-            );
+            .insert(descriptor.digest, (media_type.to_owned(), bytes.to_vec()));
         Ok(descriptor.digest)
     }
 
     fn finish(self: Box<Self>, update: &IndexUpdate) -> Result<()> {
-        let unlisted = std::mem::take(
-            &mut *self
-                .unlisted
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let unlisted =
+            std::mem::take(&mut *self.unlisted.lock().unwrap_or_else(PoisonError::into_inner));
         for (subject, referrer) in unlisted {
             referrers::add(&self.client, self.repository(), &subject, &referrer)?;
         }

@@ -155,8 +155,8 @@ pub(super) fn fetch(
     selector: &str,
 ) -> Result<Fetched, RegistryError> {
     let url = client.url(repository, &format!("manifests/{selector}"))?;
-    let request = Request::new(Method::GET, url, repository, Access::Pull, &[200])
-        .header(ACCEPT, DOCUMENTS);
+    let request =
+        Request::new(Method::GET, url, repository, Access::Pull, &[200]).header(ACCEPT, DOCUMENTS);
     client.block(async {
         let mut tries = 0;
         loop {
@@ -205,15 +205,22 @@ fn describe(bytes: &[u8], content_type: Option<&str>) -> Descriptor {
         .map(|text| text.split(';').next().unwrap_or(text).trim().to_owned())
         .filter(|text| text.starts_with("application/vnd."));
     let (own, artifact_type, lists) = typed.map_or((None, String::new(), false), |typed| {
-        (typed.media_type, typed.artifact_type, typed.manifests.is_some())
+        (
+            typed.media_type,
+            typed.artifact_type,
+            typed.manifests.is_some(),
+        )
     });
-    let media_type = own.filter(|own| !own.is_empty()).or(said).unwrap_or_else(|| {
-        if lists {
-            media_type::OCI_INDEX.to_owned()
-        } else {
-            media_type::OCI_MANIFEST.to_owned()
-        }
-    });
+    let media_type = own
+        .filter(|own| !own.is_empty())
+        .or(said)
+        .unwrap_or_else(|| {
+            if lists {
+                media_type::OCI_INDEX.to_owned()
+            } else {
+                media_type::OCI_MANIFEST.to_owned()
+            }
+        });
     let mut descriptor = Descriptor::of(&media_type, bytes);
     if media_type::is_manifest(&media_type) {
         descriptor.artifact_type = artifact_type;
@@ -361,21 +368,22 @@ impl Source for RegistrySource {
         if self.kept(&descriptor.digest).is_some() {
             return Ok(true);
         }
-        let found = self.anywhere(|place| {
-            match exists(&self.client, place, descriptor, Access::Pull)? {
-                Some(_) => Ok(()),
-                None => Err(super::client::failed(
-                    &Method::HEAD,
-                    &self.client.url(place, "")?,
-                    place,
-                    1,
-                    Failure::Status {
-                        code: 404,
-                        errors: Vec::new(),
-                    },
-                )),
-            }
-        })?;
+        let found =
+            self.anywhere(
+                |place| match exists(&self.client, place, descriptor, Access::Pull)? {
+                    Some(_) => Ok(()),
+                    None => Err(super::client::failed(
+                        &Method::HEAD,
+                        &self.client.url(place, "")?,
+                        place,
+                        1,
+                        Failure::Status {
+                            code: 404,
+                            errors: Vec::new(),
+                        },
+                    )),
+                },
+            )?;
         Ok(found.is_some())
     }
 
@@ -463,8 +471,14 @@ mod tests {
     fn what_a_document_is() {
         let of = |text: &str, said: Option<&str>| describe(text.as_bytes(), said).media_type;
         let oci = media_type::OCI_MANIFEST;
-        assert_eq!(of(&format!(r#"{{"mediaType":"{oci}"}}"#), Some("text/plain")), oci);
-        assert_eq!(of("{}", Some("application/vnd.x+json; charset=utf-8")), "application/vnd.x+json");
+        assert_eq!(
+            of(&format!(r#"{{"mediaType":"{oci}"}}"#), Some("text/plain")),
+            oci
+        );
+        assert_eq!(
+            of("{}", Some("application/vnd.x+json; charset=utf-8")),
+            "application/vnd.x+json"
+        );
         assert_eq!(of(r#"{"manifests":[]}"#, None), media_type::OCI_INDEX);
         assert_eq!(of("{}", Some("application/json")), oci);
     }

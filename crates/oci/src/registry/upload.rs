@@ -123,7 +123,13 @@ impl<'a> Upload<'a> {
     }
 
     fn failed(&self, method: &Method, failure: Failure) -> RegistryError {
-        failed(method, &self.session, &self.repository, self.failures + 1, failure)
+        failed(
+            method,
+            &self.session,
+            &self.repository,
+            self.failures + 1,
+            failure,
+        )
     }
 
     /// Begins a `PATCH` whose body follows.
@@ -261,7 +267,9 @@ impl<'a> Upload<'a> {
                         &Method::PATCH,
                         Failure::Transport {
                             connecting: false,
-                            why: format!("{error}; and what is missing cannot be read again: {unreadable}"),
+                            why: format!(
+                                "{error}; and what is missing cannot be read again: {unreadable}"
+                            ),
                         },
                     ));
                 }
