@@ -22,6 +22,7 @@ mod differential;
 mod hostile;
 mod image_vectors;
 mod images;
+mod interop;
 mod layer_vectors;
 mod memory;
 mod pack;
