@@ -112,7 +112,8 @@ fn try_start(port: u16, tls_port: u16) -> Result<Stack, String> {
     let binary = crate::sociable([""; 0]).get_program().to_owned();
     let binary = fs::canonicalize(binary).expect("the binary's place");
     let dir = binary.parent().expect("a directory");
-    let log = crate::target_dir().join("stack.log");
+    let errors_in = crate::temp_dir();
+    let log = errors_in.path().join("stack.log");
     let errors = fs::File::create(&log).expect("a log");
     let mut process = script()
         .arg("run")
