@@ -228,12 +228,18 @@ impl Stack {
         serde_json::from_slice(&done.stdout).unwrap_or_else(|e| panic!("no JSON ({e}): {done}"))
     }
 
-    /// What both registries have answered about a repository until now, in order for each.
+    /// What the registries have answered about a repository until now, in order for each.
     pub fn answers(&self, repository: &str) -> Vec<Answer> {
         let prefix = format!("/v2/{repository}/");
         let mut answers = Vec::new();
-        for log in ["registry.log", "registry-tls.log"] {
-            let log = fs::read_to_string(self.state.join("logs").join(log)).expect("access log");
+        for log in [
+            "registry",
+            "registry-tls",
+            "registry-docker",
+            "registry-docker-soci",
+        ] {
+            let log = self.state.join("logs").join(format!("{log}.log"));
+            let log = fs::read_to_string(log).expect("access log");
             answers.extend(log.lines().filter_map(answer));
         }
         answers.retain(|a| a.path.starts_with(&prefix));

@@ -53,9 +53,8 @@ bind "$STATE/data/registry" /var/lib/docker-registry
 bind "$STATE/data/buildkit" /var/lib/buildkit
 bind "$STATE/work" "$STATE/work"
 for dir in $STACK_BINDS; do bind "$dir" "$dir"; done
-[[ $STACK_NET != private ]] || ip link set lo up
 cd "$new"
 pivot_root . mnt
 umount -l /mnt
 exec env -i PATH=/opt/stack/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
-  STACK_NET="$STACK_NET" REGPORT="$REGPORT" TLSPORT="$TLSPORT" /usr/bin/tini-static -- /bin/bash /run/services.sh
+  REGPORT="$REGPORT" TLSPORT="$TLSPORT" /usr/bin/tini-static -- /bin/bash /run/services.sh

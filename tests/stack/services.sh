@@ -46,15 +46,15 @@ mkdir -p $T
 } 2>/dev/null
 cp $T/ca.crt /run/ca.crt
 cat /run/ca.crt >>/etc/ssl/certs/ca-certificates.crt # what Go programs trust
-registry() { # NAME ADDRESS [TLS]
+registry() { # NAME ADDRESS [TLS]; in the network that $NETWORK enters
   cat >"/run/$1.yml" <<E
 version: 0.1
 log: {level: info, accesslog: {disabled: false}}
 storage: {filesystem: {rootdirectory: /var/lib/docker-registry}, delete: {enabled: true}}
 http: {addr: "$2"${3:-}}
 E
-  start "$1" docker-registry serve "/run/$1.yml"
-  answers "echo >/dev/tcp/${2/:/\/}"
+  start "$1" ${NETWORK:-} docker-registry serve "/run/$1.yml"
+  answers "${NETWORK:-} bash -c 'echo >/dev/tcp/${2/:/\/}'"
 }
 registry registry "127.0.0.1:$REGPORT"
 registry registry-tls "127.0.0.1:$TLSPORT" ", tls: {certificate: $T/server.crt, key: $T/server.key}"
@@ -97,16 +97,20 @@ E
 start containerd containerd --config /run/containerd.toml
 answers 'ctr version'
 
-# Two Docker daemons: one with overlayfs, and one that starts containers lazily.
+# Two Docker daemons: one with overlayfs, and one that starts containers lazily. Each has a network of its own, for docker0 and
+# containers, since it would take or remove the docker0 of a Docker on this machine; and there the registry again.
 docker_daemon() { # NAME SNAPSHOTTER
-  local network='"bridge": "none", "iptables": false, "ip6tables": false, "ip-forward": false, "ip-masq": false,'
-  [[ $STACK_NET == private && $1 == docker ]] && network=
+  ip netns add "$1"
+  local inside="nsenter --net=/run/netns/$1"
+  $inside ip link set lo up
+  NETWORK=$inside registry "registry-$1" "127.0.0.1:$REGPORT"
   cat >"/run/$1.json" <<E
-{$network "features": {"containerd-snapshotter": true}, "storage-driver": "$2", "hosts": ["unix:///run/$1.sock"],
+{"features": {"containerd-snapshotter": true}, "storage-driver": "$2", "hosts": ["unix:///run/$1.sock"],
  "data-root": "/var/lib/$1", "exec-root": "/run/$1", "pidfile": "/run/$1.pid", "containerd": "/run/containerd/containerd.sock",
+ "iptables": false, "ip6tables": false, "ip-forward": false, "ip-masq": false,
  "exec-opts": ["native.cgroupdriver=cgroupfs"], "insecure-registries": ["127.0.0.0/8"]}
 E
-  start "$1" dockerd --config-file "/run/$1.json" --containerd-namespace "$1" --containerd-plugins-namespace "$1-plugins"
+  start "$1" $inside dockerd --config-file "/run/$1.json" --containerd-namespace "$1" --containerd-plugins-namespace "$1-plugins"
   answers "docker --host unix:///run/$1.sock version"
 }
 docker_daemon docker overlayfs

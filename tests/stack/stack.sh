@@ -13,13 +13,11 @@
 #   LAB=~/.cache/sociable-stack   root file system, peers, and the state of each stack
 #   STACK=default                 which stack: each has its own daemons, storage and namespaces
 #   STACK_BINDS=                  directories, separated by spaces, that are to be seen inside under the same path
-#   STACK_NET=host                host: the host's network without a bridge (RUN needs --network=none or host);
-#                                 private: a network of its own, docker0 and iptables as usual; ports are reached inside only
 #   REGPORT=5000 TLSPORT=5443     the registry, over HTTP and TLS
 set -euo pipefail
 HERE=$(dirname "$(readlink -f "$0")")
 LAB=${LAB:-$HOME/.cache/sociable-stack} STACK=${STACK:-default}
-STACK_NET=${STACK_NET:-host} STACK_BINDS=${STACK_BINDS:-} REGPORT=${REGPORT:-5000} TLSPORT=${TLSPORT:-5443}
+STACK_BINDS=${STACK_BINDS:-} REGPORT=${REGPORT:-5000} TLSPORT=${TLSPORT:-5443}
 ROOT=$LAB/root BIN=$LAB/bin STATE=$LAB/stacks/$STACK
 CGROUP=sociable-stack-$STACK
 say() { echo "[stack $STACK] $*" >&2; }
@@ -80,14 +78,12 @@ up() {
   mkdir -p "$STATE"/{run,logs,work,rootfs,tmpfs} "$STATE"/data/{docker,docker-soci,containerd,soci,soci-v1,registry,buildkit}
   cp "$HERE/services.sh" "$STATE/run/"
   make_cgroups
-  export LAB STATE ROOT BIN STACK_NET STACK_BINDS REGPORT TLSPORT
-  local netns=()
-  [[ $STACK_NET == private ]] && netns=(--net)
+  export LAB STATE ROOT BIN STACK_BINDS REGPORT TLSPORT
   # shellcheck disable=SC2016 # expanded by the inner shell, which is then in the cgroups
   CGROUP=$CGROUP HIERARCHIES=$(hierarchies) setsid bash -c '
     for dir in $HIERARCHIES; do echo $$ >"$dir/$CGROUP/cgroup.procs"; done
-    exec unshare --mount --pid --ipc --uts --cgroup "${@:2}" --fork --kill-child bash "$1"' \
-    - "$HERE/enter.sh" "${netns[@]}" </dev/null >"$STATE/logs/stack.log" 2>&1 &
+    exec unshare --mount --pid --ipc --uts --cgroup --fork --kill-child bash "$0"' \
+    "$HERE/enter.sh" </dev/null >"$STATE/logs/stack.log" 2>&1 &
   local i
   for ((i = 0; i < 600; i++)); do
     [[ -e $STATE/run/ready ]] && return 0
@@ -136,7 +132,7 @@ case ${1:-} in
   exec)
     shift
     pid=$(pid) || { say "not up"; exit 1; }
-    exec nsenter --target "$pid" --mount --pid --ipc --uts --net --cgroup --root env -i PATH=/opt/stack/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    exec nsenter --target "$pid" --mount --pid --ipc --uts --cgroup --root env -i PATH=/opt/stack/bin:/usr/sbin:/usr/bin:/sbin:/bin \
       HOME=/root LANG=C.UTF-8 TERM=dumb bash -c 'cd "$0" 2>/dev/null || cd /; exec "$@"' "$PWD" "$@"
     ;;
   *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 2 ;;
