@@ -27,10 +27,9 @@ answers() {
   wait
 }
 
-if [ -e /sys/fs/cgroup/cgroup.controllers ]; then # version 2: a cgroup that has children with controllers has no processes
-  mkdir -p /sys/fs/cgroup/init
-  for pid in $(cat /sys/fs/cgroup/cgroup.procs); do echo "$pid" >/sys/fs/cgroup/init/cgroup.procs; done 2>/dev/null
-  for name in $(cat /sys/fs/cgroup/cgroup.controllers); do echo "+$name" >/sys/fs/cgroup/cgroup.subtree_control; done 2>/dev/null
+if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+  while [ ! -e /run/cgroup ]; do sleep 0.05; done # see stack.sh
+  for name in $(cat /sys/fs/cgroup/cgroup.controllers); do echo "+$name" >/sys/fs/cgroup/cgroup.subtree_control; done
 fi
 
 # One storage, two registries. The one over TLS has a name that is not a loopback literal, since soci-snapshotter 0.4.1 fetches

@@ -59,6 +59,18 @@ make_cgroups() {
   done
 }
 
+# Version 2 gives controllers to the children of a cgroup only if it has no processes itself.
+empty_cgroup() {
+  local dir=/sys/fs/cgroup/$CGROUP pids pid
+  if [[ -e $dir/cgroup.controllers ]]; then
+    mkdir -p "$dir/init"
+    while pids=$(<"$dir/cgroup.procs") && [[ -n $pids ]]; do # some are gone, some are new
+      for pid in $pids; do echo "$pid" >"$dir/init/cgroup.procs" || true; done 2>/dev/null
+    done
+  fi
+  touch "$STATE/run/cgroup"
+}
+
 # The kernel may need a moment after the last process.
 remove_cgroups() {
   local dir i
@@ -88,6 +100,7 @@ up() {
   for ((i = 0; i < 600; i++)); do
     [[ -e $STATE/run/ready ]] && return 0
     [[ -e $STATE/run/failed ]] && break
+    [[ -e $STATE/run/cgroup || ! -s $STATE/pid ]] || empty_cgroup
     sleep 0.1
   done
   say "did not start:"
