@@ -8,6 +8,11 @@ use super::{convert, make};
 const AMD64: Expected = Expected {
     platforms: &["linux/amd64"],
     indexed: 1,
+    attestations: 0,
+};
+const WITH_PROVENANCE: Expected = Expected {
+    attestations: 1,
+    ..AMD64
 };
 
 /// Makes an image, converts it and has everybody read it.
@@ -30,7 +35,7 @@ fn docker_build_without_buildkit() {
 #[test]
 fn docker_buildx() {
     let script = "docker buildx build --builder default --output type=image,name=$IN,push=true .";
-    through("docker-buildx", script, &[], &AMD64);
+    through("docker-buildx", script, &[], &WITH_PROVENANCE);
 }
 
 #[test]
@@ -72,7 +77,7 @@ fn skopeo_to_oci() {
 #[test]
 fn estargz_layers() {
     let script = "docker buildx build --builder rem --output type=image,name=$IN,push=true,oci-mediatypes=true,compression=estargz,force-compression=true .";
-    through("estargz", script, &[], &AMD64);
+    through("estargz", script, &[], &WITH_PROVENANCE);
 }
 
 #[test]
@@ -82,6 +87,7 @@ fn provenance_and_many_platforms() {
     let expected = Expected {
         platforms: &["linux/amd64", "linux/arm/v6", "linux/arm/v7"],
         indexed: 1,
+        attestations: 3,
     };
     through("platforms", script, &["--all-platforms"], &expected);
 }
@@ -93,6 +99,7 @@ fn one_arm_variant_of_two() {
     let expected = Expected {
         platforms: &["linux/arm/v6"],
         indexed: 1,
+        attestations: 0,
     };
     through("arm-v6", script, &["--platform", "linux/arm/v6"], &expected);
 }

@@ -17,6 +17,8 @@ pub(super) struct Expected {
     pub(super) platforms: &'static [&'static str],
     /// Indexed layers of each.
     pub(super) indexed: usize,
+    /// Attestation manifests, such as provenance.
+    pub(super) attestations: usize,
 }
 
 /// Has `sociable` and everybody else read the image `NAME:out`.
@@ -74,6 +76,15 @@ fn structure(stack: &Stack, name: &str, index: &Value, expected: &Expected) {
     assert_eq!(
         (images.len(), soci.len()),
         (count, count),
+        "{name}: {index:#}"
+    );
+    let attestations = manifests(index)
+        .iter()
+        .filter(|d| platform(d) == "unknown/unknown")
+        .filter(|d| fetch(d)["layers"][0]["mediaType"] == "application/vnd.in-toto+json");
+    assert_eq!(
+        attestations.count(),
+        expected.attestations,
         "{name}: {index:#}"
     );
     for image in images {
