@@ -32,14 +32,17 @@ fn on_fuse(stack: &Stack, container: &Run) -> bool {
 /// The large layer's bytes are those of its files, since those do not compress.
 const LAYER: u64 = COLD as u64;
 
-/// An image to start, whose layers are like no other's: a snapshotter has a layer once, wherever it came from.
-fn app(stack: &'static Stack, name: &str) -> String {
+/// An image to start, with these options of BuildKit's exporter. Its layers are like no other's: a snapshotter has a layer once,
+/// wherever it came from.
+fn app(stack: &'static Stack, name: &str, options: &str) -> String {
     let script = format!(
         "sed 's,/data/,/{name}/,' Dockerfile | docker buildx build --builder rem --file - --provenance=false \
-         --output type=image,name=$IN,push=true,compression=gzip,force-compression=true ."
+         --output type=image,name=$IN,push=true,force-compression=true,{options} ."
     );
     make(stack, name, &script)
 }
+
+const OCI: &str = "compression=gzip,oci-mediatypes=true";
 
 /// What it prints.
 fn output(name: &str) -> String {
@@ -52,7 +55,7 @@ fn docker_starts_a_converted_image_lazily() {
         return;
     };
     let name = "lazy-docker";
-    let image = app(stack, name);
+    let image = app(stack, name, OCI);
     let _ = convert(stack, &image, &[]).ok();
     let out = image.replace(":in", ":out");
     let before = sent(stack, name);
@@ -102,15 +105,21 @@ fn starts_lazily(stack: &Stack, name: &str, image: &str, pull: &str, snapshotter
 }
 
 #[test]
-fn containerd_starts_a_converted_image_lazily() {
+fn containerd_starts_converted_images_lazily() {
     let Some(stack) = stack::start() else {
         return;
     };
-    let name = "lazy-containerd";
-    let image = app(stack, name);
-    let _ = convert(stack, &image, &[]).ok();
-    let pull = "ctr --namespace lazy images pull --plain-http";
-    starts_lazily(stack, name, &image.replace(":in", ":out"), pull, "soci");
+    let cases = [
+        ("lazy-oci", OCI),
+        ("lazy-v2s2", "compression=gzip,oci-mediatypes=false"),
+        ("lazy-estargz", "compression=estargz,oci-mediatypes=true"),
+    ];
+    for (name, options) in cases {
+        let image = app(stack, name, options);
+        let _ = convert(stack, &image, &[]).ok();
+        let pull = "ctr --namespace lazy images pull --plain-http";
+        starts_lazily(stack, name, &image.replace(":in", ":out"), pull, "soci");
+    }
 }
 
 /// soci-snapshotter 0.4.1, Debian's, knows nothing but v1; it finds the index through the registry's referrers.
@@ -120,7 +129,7 @@ fn an_old_snapshotter_starts_an_image_with_a_v1_index() {
         return;
     };
     let name = "lazy-v1";
-    let _ = app(stack, name);
+    let _ = app(stack, name, OCI);
     let image = format!("{}/{name}:in", stack.tls_registry());
     let url = format!("docker://{image}");
     let mut create = stack.sociable(["create", &url, &url]);
@@ -136,7 +145,7 @@ fn an_image_without_an_index_is_pulled_whole() {
         return;
     };
     let name = "eager";
-    let image = app(stack, name);
+    let image = app(stack, name, OCI);
     let before = sent(stack, name);
     let started = stack
         .docker(Docker::Lazy, &format!("run --rm {image}"))
