@@ -14,10 +14,13 @@ fn script(args: &[String]) -> Command {
     command
         .arg(sh::root().join("tests/stack/stack.sh"))
         .args(args);
+    if std::env::var_os("STACK_BINDS").is_none() {
+        command.env("STACK_BINDS", sh::root());
+    }
     command
 }
 
-/// Passes arguments on to the script, where the user is.
+/// Passes arguments on to the script, where the user is. The repository is seen inside a stack that this starts.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let status = script(args).status()?;
     ensure!(status.success(), "stack.sh: {status}");
