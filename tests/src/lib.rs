@@ -3,6 +3,7 @@
 //! - [`sociable`] finds and runs the finished binary; [`run()`] runs any command with a deadline, [`measured`] with its peak memory.
 //! - [`mod@reference`] asks the SOCI Go library (module `tests/reference`) what it makes of the same bytes.
 //! - [`tree`], [`archive`], [`compress`] make inputs: random directories, every tar dialect, every compressor that this machine has.
+//! - [`mod@stack`] starts real registries, engines and snapshotters.
 //! - [`layout`] reads and writes OCI layouts without any of Sociable's own code.
 //!
 //! Nothing here uses Sociable's crates: a test that shared its code with what it tests would agree with its mistakes.
@@ -22,6 +23,7 @@ pub mod layout;
 pub mod reference;
 pub mod rng;
 pub mod run;
+pub mod stack;
 pub mod tree;
 
 use std::fs::OpenOptions;

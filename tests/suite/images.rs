@@ -698,6 +698,41 @@ fn indexes_within_indexes_are_read_as_the_reference_reads_them() {
     none(&wrong, count);
 }
 
+/// `FROM scratch` for two platforms: one layer, so one SOCI index, listed once for each.
+#[test]
+fn platforms_may_share_their_layers() {
+    let dir = temp_dir();
+    let source = Layout::create(dir.path().join("source"));
+    let bytes = gzip(
+        &tar(&[entry(b'0', b"f", b"", &Rng::new(27).text(90_000))]),
+        6,
+    );
+    let layer = source.add(media::GZIP, &bytes);
+    let images = ["amd64", "arm64"].map(|architecture| {
+        let mut image = manifest_for(&source, architecture, &layer);
+        image["platform"] = json!({"architecture": architecture, "os": "linux"});
+        image
+    });
+    let mut top = index_of(&source, &images, "");
+    top["platform"] = Value::Null;
+    source.set_index(&[top]);
+    let theirs = source.copy(dir.path().join("theirs"));
+    let ours = Layout::open(dir.path().join("ours"));
+    let mut command = convert(
+        &source.arg(),
+        &ours.arg(),
+        &["--all-platforms", "--no-cache"],
+    );
+    let _ = run(command.args(["--build-tool-identifier", REFERENCE_TOOL])).ok();
+    let verified = run(&mut sociable(["verify", &ours.arg(), "--all-platforms"])).ok();
+    assert_eq!(ours.indexed().len(), 2, "{verified}");
+    if let Some(mut reference) = reference::start("images::platforms_may_share_their_layers") {
+        let options = json!({"span": 65_536, "min": 1000, "all": true});
+        reference.convert(&theirs.dir, options).expect("converts");
+        assert_eq!(ours.index_json(), theirs.index_json());
+    }
+}
+
 #[test]
 fn the_cache_does_not_change_the_verdict() {
     let dir = temp_dir();

@@ -24,6 +24,7 @@ mod hostile;
 mod image_vectors;
 mod images;
 mod interop_containerd;
+mod interop;
 mod layer_vectors;
 mod memory;
 mod pack;

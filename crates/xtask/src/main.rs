@@ -10,6 +10,7 @@ mod bench;
 mod demo;
 mod fuzz;
 mod sh;
+mod stack;
 mod test;
 
 use std::process::ExitCode;
@@ -21,6 +22,8 @@ cargo xtask bench [--rounds N] [--markdown]
                                     measures against the SOCI Go library, and packing against tar | gzip
 cargo xtask fuzz [TARGET] [--seconds N]
                                     fuzzes one target or each in turn (60 s), on stable Rust
+cargo xtask stack prepare|up|exec CMD…|status|down
+                                    a real registry, Docker, containerd and soci-snapshotter: see tests/README.md
 cargo xtask help                    this";
 
 fn main() -> ExitCode {
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         Some("test") => test::run(&args[1..]),
         Some("bench") => bench::run(&args[1..]),
         Some("fuzz") => fuzz::run(&args[1..]),
+        Some("stack") => stack::run(&args[1..]),
         None | Some("help" | "--help" | "-h") => {
             println!("{HELP}");
             Ok(())

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::{fuzz, sh};
+use crate::{fuzz, sh, stack};
 
 /// Debian's names of the compressors that the suite compares, and the program each brings.
 const TOOLS: [(&str, &str); 3] = [
@@ -85,6 +85,18 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             Ok(())
         });
     }
+    let mut without_stack = None;
+    if fast {
+        without_stack = Some("--fast starts no container stack".to_owned());
+    } else {
+        let prepared = steps.step("stack", || {
+            without_stack = stack::prepare()?;
+            Ok(())
+        });
+        if !prepared {
+            without_stack = Some("the container stack could not be prepared".to_owned());
+        }
+    }
     steps.step("unit tests", || {
         sh::run(&mut sh::cargo(&[
             "test",
@@ -102,6 +114,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
                 .env("SOCIABLE_SKIP_LOG", &skips);
             if let Some(reference) = &reference {
                 suite.env("SOCIABLE_REFERENCE", reference);
+            }
+            if let Some(why) = &without_stack {
+                suite.env("SOCIABLE_WITHOUT_STACK", why);
             }
             if fast {
                 suite.env("SOCIABLE_TEST_SCALE", "0.1");

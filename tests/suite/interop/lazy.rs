@@ -1,0 +1,156 @@
+//! Containers that start while their image is still in the registry, by real snapshotters.
+
+use sociable_tests::stack::{self, Docker, Stack};
+use sociable_tests::{Run, run};
+
+use super::{COLD, OUTPUT, convert, make};
+
+/// How many bytes of a repository's blobs the registry has sent until now.
+fn sent(stack: &Stack, repository: &str) -> u64 {
+    let answers = stack.answers(repository);
+    let blobs = answers
+        .iter()
+        .filter(|a| a.method == "GET" && a.path.contains("/blobs/"));
+    blobs.map(|a| a.bytes).sum()
+}
+
+/// Whether a layer of a container, whose /proc/mounts this is, is a FUSE mount.
+fn on_fuse(stack: &Stack, container: &Run) -> bool {
+    let container = container.text();
+    let root = container
+        .lines()
+        .find(|line| line.starts_with("overlay / "));
+    let root = root.unwrap_or_else(|| panic!("no overlay: {container}"));
+    let all = stack.run("cat /proc/mounts").ok().text();
+    let mut fuse = all.lines().filter_map(|line| {
+        let fields: Vec<_> = line.split(' ').collect();
+        (fields.len() > 2 && fields[2].starts_with("fuse")).then(|| fields[1].to_owned())
+    });
+    fuse.any(|mount| root.contains(&mount))
+}
+
+/// The large layer's bytes are those of its files, since those do not compress.
+const LAYER: u64 = COLD as u64;
+
+/// An image to start, with these options of BuildKit's exporter. Its layers are like no other's: a snapshotter has a layer once,
+/// wherever it came from.
+fn app(stack: &'static Stack, name: &str, options: &str) -> String {
+    let script = format!(
+        "sed 's,/data/,/{name}/,' Dockerfile | docker buildx build --builder rem --file - --provenance=false \
+         --output type=image,name=$IN,push=true,force-compression=true,{options} ."
+    );
+    make(stack, name, &script)
+}
+
+const OCI: &str = "compression=gzip,oci-mediatypes=true";
+
+/// What it prints.
+fn output(name: &str) -> String {
+    OUTPUT.replace("data", name)
+}
+
+#[test]
+fn docker_starts_a_converted_image_lazily() {
+    let Some(stack) = stack::start() else {
+        return;
+    };
+    let name = "lazy-docker";
+    let image = app(stack, name, OCI);
+    let _ = convert(stack, &image, &[]).ok();
+    let out = image.replace(":in", ":out");
+    let before = sent(stack, name);
+    let docker = |arguments: &str| stack.docker(Docker::Lazy, arguments).ok();
+    let _ = docker(&format!("run --detach --name {name} {out} sleep 600"));
+    let exec = |words: &str| docker(&format!("exec {name} /bin/busybox {words}"));
+    assert!(
+        on_fuse(stack, &exec("cat /proc/mounts")),
+        "{}",
+        stack.log("soci", 20)
+    );
+    let read = exec(&format!("wc -c /{name}/start"));
+    assert_eq!(read.text().trim(), output(name));
+    let lazily = sent(stack, name) - before;
+    assert!(lazily < LAYER / 2, "{lazily} bytes of {LAYER} were fetched");
+    // All of it, through FUSE, is what was put in; and it does come from the registry.
+    let whole = exec(&format!("sha256sum /{name}/cold")).text();
+    let cold = stack.run(&format!(
+        "sha256sum {}/cold",
+        super::context(stack).display()
+    ));
+    let hash = |text: &str| text.split_whitespace().next().map(str::to_owned);
+    assert_eq!(hash(&whole), hash(&cold.ok().text()));
+    let all = sent(stack, name) - before;
+    assert!(all > LAYER, "{all} bytes of {LAYER} were fetched");
+    let _ = docker(&format!("rm --force {name}"));
+}
+
+/// Pulls an image with a snapshotter of containerd's and starts it: it runs from FUSE, and most of it stays where it is.
+#[track_caller]
+fn starts_lazily(stack: &Stack, name: &str, image: &str, pull: &str, snapshotter: &str) {
+    let before = sent(stack, name);
+    let _ = stack
+        .run(&format!("{pull} --snapshotter {snapshotter} {image}"))
+        .ok();
+    let start = |container: &str, words: &str| {
+        let run = format!(
+            "ctr --namespace lazy run --rm --snapshotter {snapshotter} {image} {name}-{container} {words}"
+        );
+        stack.run(&run).ok()
+    };
+    assert_eq!(start("1", "").text().trim(), output(name));
+    let lazily = sent(stack, name) - before;
+    assert!(lazily < LAYER / 2, "{lazily} bytes of {LAYER} were fetched");
+    let mounts = start("2", "/bin/busybox cat /proc/mounts");
+    assert!(on_fuse(stack, &mounts), "{}", stack.log(snapshotter, 20));
+}
+
+#[test]
+fn containerd_starts_converted_images_lazily() {
+    let Some(stack) = stack::start() else {
+        return;
+    };
+    let cases = [
+        ("lazy-oci", OCI),
+        ("lazy-v2s2", "compression=gzip,oci-mediatypes=false"),
+        ("lazy-estargz", "compression=estargz,oci-mediatypes=true"),
+    ];
+    for (name, options) in cases {
+        let image = app(stack, name, options);
+        let _ = convert(stack, &image, &[]).ok();
+        let pull = "ctr --namespace lazy images pull --plain-http";
+        starts_lazily(stack, name, &image.replace(":in", ":out"), pull, "soci");
+    }
+}
+
+/// soci-snapshotter 0.4.1, Debian's, knows nothing but v1; it finds the index through the registry's referrers.
+#[test]
+fn an_old_snapshotter_starts_an_image_with_a_v1_index() {
+    let Some(stack) = stack::start() else {
+        return;
+    };
+    let name = "lazy-v1";
+    let _ = app(stack, name, OCI);
+    let image = format!("{}/{name}:in", stack.tls_registry());
+    let url = format!("docker://{image}");
+    let mut create = stack.sociable(["create", &url, &url]);
+    let _ = run(create.args(["--ca", "/run/ca.crt"])).ok();
+    let pull = "soci --namespace lazy image rpull";
+    starts_lazily(stack, name, &image, pull, "soci-v1");
+}
+
+/// The image as it was, not converted, is pulled whole by the same means: so the means can tell the difference.
+#[test]
+fn an_image_without_an_index_is_pulled_whole() {
+    let Some(stack) = stack::start() else {
+        return;
+    };
+    let name = "eager";
+    let image = app(stack, name, OCI);
+    let before = sent(stack, name);
+    let started = stack
+        .docker(Docker::Lazy, &format!("run --rm {image}"))
+        .ok();
+    assert_eq!(started.text().trim(), output(name));
+    let all = sent(stack, name) - before;
+    assert!(all >= LAYER, "{all} bytes of {LAYER} were fetched");
+}
