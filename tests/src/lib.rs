@@ -4,6 +4,7 @@
 //! - [`mod@reference`] asks the SOCI Go library (module `tests/reference`) what it makes of the same bytes.
 //! - [`tree`], [`archive`], [`compress`] make inputs: random directories, every tar dialect, every compressor that this machine has.
 //! - [`layout`] reads and writes OCI layouts without any of Sociable's own code.
+//! - [`registry`] starts real registries, and [`proxy`] stands before them and misbehaves; both over [`http`].
 //!
 //! Nothing here uses Sociable's crates: a test that shared its code with what it tests would agree with its mistakes.
 //! Everything random comes from a seed ([`rng::Rng`]), and every failure names it.
@@ -18,8 +19,11 @@
 
 pub mod archive;
 pub mod compress;
+pub mod http;
 pub mod layout;
+pub mod proxy;
 pub mod reference;
+pub mod registry;
 pub mod rng;
 pub mod run;
 pub mod tree;
