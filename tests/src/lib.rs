@@ -5,6 +5,7 @@
 //! - [`tree`], [`archive`], [`compress`] make inputs: random directories, every tar dialect, every compressor that this machine has.
 //! - [`mod@stack`] starts real registries, engines and snapshotters.
 //! - [`layout`] reads and writes OCI layouts without any of Sociable's own code.
+//! - [`registry`] starts real registries, and [`proxy`] stands before them and misbehaves; both over [`http`].
 //!
 //! Nothing here uses Sociable's crates: a test that shared its code with what it tests would agree with its mistakes.
 //! Everything random comes from a seed ([`rng::Rng`]), and every failure names it.
@@ -19,8 +20,11 @@
 
 pub mod archive;
 pub mod compress;
+pub mod http;
 pub mod layout;
+pub mod proxy;
 pub mod reference;
+pub mod registry;
 pub mod rng;
 pub mod run;
 pub mod stack;

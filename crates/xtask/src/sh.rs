@@ -90,6 +90,18 @@ pub(crate) fn reference() -> Result<PathBuf> {
     Ok(out)
 }
 
+/// Builds the registries that tests start: the program's path. Fails where there is no Go.
+pub(crate) fn registries() -> Result<PathBuf> {
+    let out = target().join("registries");
+    let mut go = command("go", ["build", "-trimpath", "-o"]);
+    go.arg(&out)
+        .arg(".")
+        .current_dir(root().join("tests/registries"))
+        .env("CGO_ENABLED", "0");
+    run(&mut go)?;
+    Ok(out)
+}
+
 /// A regular file and its size.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {

@@ -72,11 +72,18 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         sociable = Some(sh::sociable()?);
         Ok(())
     });
-    let mut reference = None;
+    let (mut reference, mut registries) = (None, None);
     if sh::has("go") {
+        steps.step("registries", || {
+            registries = Some(sh::registries()?);
+            Ok(())
+        });
         steps.step("reference", || {
             reference = Some(sh::reference()?);
-            let unformatted = sh::read(&mut sh::command("gofmt", ["-l", "tests/reference"]))?;
+            let unformatted = sh::read(&mut sh::command(
+                "gofmt",
+                ["-l", "tests/reference", "tests/registries"],
+            ))?;
             ensure!(
                 unformatted.is_empty(),
                 "gofmt: {}",
@@ -117,6 +124,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             }
             if let Some(why) = &without_stack {
                 suite.env("SOCIABLE_WITHOUT_STACK", why);
+            }
+            if let Some(registries) = &registries {
+                suite.env("SOCIABLE_REGISTRIES", registries);
             }
             if fast {
                 suite.env("SOCIABLE_TEST_SCALE", "0.1");
