@@ -11,7 +11,7 @@ use sociable_soci::cache::CacheError;
 use sociable_soci::outcome::SkipReason;
 use sociable_soci::{Error, chain};
 
-use crate::text;
+use crate::{registry_hint, text};
 
 /// Exit code when something failed.
 const FAILED: u8 = 1;
@@ -99,14 +99,19 @@ impl Display for CliError {
 
 impl From<Error> for CliError {
     fn from(error: Error) -> Self {
-        let hint = hint(&error);
+        let hint = match &error {
+            Error::Oci(oci) if let sociable_oci::Error::Registry(error) = &**oci => {
+                registry_hint::hint(error)
+            }
+            error => hint(error).map(str::to_owned),
+        };
         let code = match error {
             Error::Cancelled => INTERRUPTED,
             _ => FAILED,
         };
         Self {
             message: chain(&error),
-            hint: hint.map(str::to_owned),
+            hint,
             code,
             silent: false,
         }

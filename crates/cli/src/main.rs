@@ -5,13 +5,14 @@
 //! | an option, its name or its help | [`args`] and the command's own module |
 //! | what a command prints | `commands/` |
 //! | bars and lines while it works | [`progress`] |
-//! | how an error reads, its hint, its exit code | [`error`] |
+//! | how an error reads, its hint, its exit code | [`error`], [`registry_hint`] |
 
 mod args;
 mod commands;
 mod error;
 mod output;
 mod progress;
+mod registry_hint;
 mod text;
 
 use std::process::ExitCode;

@@ -159,10 +159,9 @@ impl Read for Download {
                 Some(_) if buffer.is_empty() => Ok(0),
                 Some(mut response) => {
                     let client = Arc::clone(&self.client);
-                    let more = client.block(tokio::time::timeout(
-                        Duration::from_secs(10),
-                        response.chunk(),
-                    ));
+                    let more = client.block(async {
+                        tokio::time::timeout(Duration::from_secs(10), response.chunk()).await
+                    });
                     if let Ok(Ok(Some(more))) = more {
                         let n = more.len().min(buffer.len());
                         buffer[..n].copy_from_slice(&more[..n]);

@@ -173,10 +173,10 @@ impl<'a> Upload<'a> {
         let idle = self.client.options.idle_timeout;
         for piece in bytes.chunks(PIECE) {
             let piece = Bytes::copy_from_slice(piece);
-            let sent = self.client.block(
-                self.client
-                    .watched(tokio::time::timeout(idle, running.body.send(piece))),
-            );
+            let sent = self.client.block(async {
+                let sent = tokio::time::timeout(idle, running.body.send(piece));
+                self.client.watched(sent).await
+            });
             match sent {
                 Ok(Ok(Ok(()))) => {}
                 Ok(Err(_)) => return Err(self.failed(&Method::PATCH, Failure::Stalled(idle))),
