@@ -26,6 +26,7 @@ use crate::text::parse_size;
     max_term_width = 100,
     after_help = "\
 Images are named as skopeo names them:
+  docker://HOST/REPO[:TAG] an image in a registry
   oci:DIR[:TAG]            an OCI image layout in a directory
   oci-archive:FILE[:TAG]   an OCI image layout in a tar file; always written anew
   containerd:REFERENCE     an image in containerd's store
@@ -38,6 +39,7 @@ Exit codes: 0 done; 1 failed, or `verify` found a claim that does not hold; 2 wr
 
 Examples:
   sociable pack ./rootfs oci:app --entrypoint /bin/app
+  sociable convert docker://registry.example/app:1 docker://registry.example/app:1-soci
   sociable convert oci:app oci:app-soci
   docker buildx build -o type=oci,dest=- . | sociable convert - oci:app
   sociable cat oci:app-soci /etc/os-release"
@@ -55,6 +57,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Convert(Box<commands::make::Convert>),
     Create(Box<commands::make::Create>),
+    Copy(commands::copy::Copy),
+    Pull(commands::copy::Pull),
+    Push(commands::copy::Push),
+    Rm(commands::rm::Rm),
     Pack(Box<commands::pack::Pack>),
     Inspect(commands::inspect::Inspect),
     Verify(commands::verify::Verify),
@@ -355,6 +361,10 @@ impl IndexArgs {
 }
 
 impl RunArgs {
+    pub(crate) fn cache_limit(&self) -> u64 {
+        self.cache.cache_limit
+    }
+
     /// The cache, unless it is unwanted; that it cannot be used is said and no error.
     pub(crate) fn cache(&self, shown: &Shown) -> Option<Cache> {
         if self.no_cache {

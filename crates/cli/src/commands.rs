@@ -1,7 +1,9 @@
 //! One file a command: its arguments, and what it prints.
 
+mod batch;
 pub(crate) mod cache;
 pub(crate) mod cat;
+pub(crate) mod copy;
 pub(crate) mod docs;
 pub(crate) mod inspect;
 pub(crate) mod ls;
@@ -9,5 +11,6 @@ pub(crate) mod make;
 pub(crate) mod opened;
 pub(crate) mod pack;
 mod report;
+pub(crate) mod rm;
 pub(crate) mod verify;
 pub(crate) mod ztoc;

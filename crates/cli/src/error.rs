@@ -11,7 +11,7 @@ use sociable_soci::cache::CacheError;
 use sociable_soci::outcome::SkipReason;
 use sociable_soci::{Error, chain};
 
-use crate::{registry_hint, text};
+use crate::{progress, registry_hint, text};
 
 /// Exit code when something failed.
 const FAILED: u8 = 1;
@@ -27,6 +27,8 @@ pub(crate) struct CliError {
     hint: Option<String>,
     code: u8,
     silent: bool,
+    /// Whether it only says that there was nothing worth doing.
+    pub(crate) nothing_to_do: bool,
 }
 
 impl CliError {
@@ -36,6 +38,7 @@ impl CliError {
             hint: None,
             code: FAILED,
             silent: false,
+            nothing_to_do: false,
         }
     }
 
@@ -43,6 +46,14 @@ impl CliError {
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self {
             code: USAGE,
+            ..Self::failed(message)
+        }
+    }
+
+    /// The user stopped it.
+    pub(crate) fn interrupted(message: impl Into<String>) -> Self {
+        Self {
+            code: INTERRUPTED,
             ..Self::failed(message)
         }
     }
@@ -107,6 +118,7 @@ impl From<Error> for CliError {
         };
         let code = match error {
             Error::Cancelled => INTERRUPTED,
+            _ if progress::interrupted() => INTERRUPTED,
             _ => FAILED,
         };
         Self {
@@ -114,6 +126,7 @@ impl From<Error> for CliError {
             hint,
             code,
             silent: false,
+            nothing_to_do: matches!(error, Error::NothingIndexed(_)),
         }
     }
 }
@@ -144,6 +157,9 @@ fn hint(error: &Error) -> Option<&'static str> {
         }
         Error::Layer { source, .. } => index_hint(source)?,
         Error::NoPlatform { .. } => "name one of these with --platform, or take --all-platforms",
+        Error::PlainLayer { .. } => {
+            "`sociable convert` compresses and indexes such layers in one pass"
+        }
         Error::NoIndex { .. } => "make one with `sociable convert`",
         Error::Encode { .. } => "a larger --span-size makes a smaller zTOC",
         Error::Unseen { .. } => "only gzip layers and plain tars can be indexed",

@@ -29,6 +29,10 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Convert(command) => commands::make::run_convert(&command, &access, &shown),
         Command::Create(command) => commands::make::run_create(&command, &access, &shown),
+        Command::Copy(command) => commands::copy::run_copy(&command, &access, &shown),
+        Command::Pull(command) => commands::copy::run_pull(&command, &access, &shown),
+        Command::Push(command) => commands::copy::run_push(&command, &access, &shown),
+        Command::Rm(command) => commands::rm::run(&command, &access, &shown),
         Command::Pack(command) => commands::pack::run(&command, &access, &shown),
         Command::Inspect(command) => commands::inspect::run(&command, &access, &shown),
         Command::Verify(command) => commands::verify::run(&command, &access, &shown),

@@ -95,6 +95,14 @@ impl Shown {
         }
     }
 
+    /// Prints something else without the bars in between.
+    pub(crate) fn suspended<T>(&self, print: impl FnOnce() -> T) -> T {
+        match &self.bars {
+            Some(bars) => bars.all.suspend(print),
+            None => print(),
+        }
+    }
+
     /// With -v: what was read, and how long it took.
     pub(crate) fn spent(&self) {
         if self.verbose {

@@ -52,7 +52,10 @@ fn status(error: &RegistryError, code: u16) -> Option<String> {
             "the repository does not let tags be moved: give the image a new tag, such as --tag-suffix -soci".to_owned(),
         );
     }
-    if failure.says(&["ImageReferencedByManifestList", "referenced by manifest list"]) {
+    if failure.says(&[
+        "ImageReferencedByManifestList",
+        "referenced by manifest list",
+    ]) {
         return Some("an image index lists it; remove that first".to_owned());
     }
     Some(match code {

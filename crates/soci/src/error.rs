@@ -126,6 +126,14 @@ pub enum Error {
         /// Why.
         source: Box<EncodeError>,
     },
+    /// A layer that is a plain tar where none is wanted.
+    #[error("layer {layer} of {place} is not compressed, and cannot be copied as it is")]
+    PlainLayer {
+        /// The source.
+        place: String,
+        /// The layer.
+        layer: Digest,
+    },
     /// No layer was indexed.
     #[error("no layer was indexed, so there is no index to make: {}", reasons(.0))]
     NothingIndexed(Vec<SkipReason>),

@@ -13,6 +13,7 @@
 //! | … of layers that are plain tars, which are packed on the way | [`repack`] |
 //! | make an index beside an image (v1) | [`mod@create`] |
 //! | make an image of a directory | [`mod@pack`] |
+//! | copy one as it is; remove its indexes | [`mod@copy`], [`remove`] |
 //! | look at an image, or check it | [`mod@inspect`], [`mod@verify`] |
 //! | read its files | [`files`], over the merged [`tree`] |
 //! | index one layer by itself | [`single`] |
@@ -23,6 +24,7 @@
 
 pub mod cache;
 pub mod convert;
+pub mod copy;
 pub mod create;
 pub mod error;
 pub mod files;
@@ -37,6 +39,7 @@ mod passed;
 pub mod prefetch;
 mod prior;
 pub mod progress;
+pub mod remove;
 pub mod repack;
 pub mod settings;
 pub mod single;

@@ -1,12 +1,16 @@
 //! `sociable convert` and `sociable create`: an image in, an image with an index out.
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
 use sociable_oci::{Access, Transport};
-use sociable_soci::convert::{Options, convert};
+use sociable_soci::cache::Cache;
+use sociable_soci::convert::{Options, Report, convert};
 use sociable_soci::create as soci_create;
 use sociable_soci::{Image, Version, names, repack, stream};
 
 use crate::args::{IMAGE_HELP, IndexArgs, PlatformArgs, RunArgs};
+use crate::commands::batch::{self, Item};
 use crate::commands::opened::{self, create};
 use crate::commands::report;
 use crate::error::CliError;
@@ -22,6 +26,9 @@ use crate::text::parse_size;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  sociable convert docker://registry.example/app:1 docker://registry.example/app:1-soci
+  sociable convert docker://registry.example/app:1 --tag-suffix -soci --soci-version 1,2
+  sociable convert --repository 'docker://registry.example/app:v*' --tag-suffix -soci
   sociable convert oci:app oci:app-soci
   sociable convert oci-archive:app.tar:1.2 oci-archive:app-soci.tar:1.2 --all-platforms
   docker buildx build -o type=oci,dest=- . | sociable convert - oci:app
@@ -29,6 +36,33 @@ Examples:
   sociable convert docker-daemon:app:latest oci-archive:app-soci.tar
   sociable convert oci:app oci:app --prefetch-file /app/main.py --json")]
 pub(crate) struct Convert {
+    #[arg(value_name = "SRC", help = IMAGE_HELP, required_unless_present_any = ["batch", "repository"])]
+    source: Option<Transport>,
+    /// Where the result goes, in the same forms but for docker-archive (- is standard output); may be the same as SRC
+    #[arg(value_name = "DEST")]
+    destination: Option<Transport>,
+    /// Without DEST: the same name, with this behind its tag
+    #[arg(
+        long,
+        value_name = "SUFFIX",
+        conflicts_with = "destination",
+        allow_hyphen_values = true
+    )]
+    tag_suffix: Option<String>,
+    /// Generations of the index: 2, 1 (as `create` makes it), or both
+    #[arg(
+        long = "soci-version",
+        value_name = "N",
+        value_delimiter = ',',
+        default_value = "2"
+    )]
+    versions: Vec<SociVersion>,
+    /// Convert the images of a list: a line holds SRC, or SRC and DEST; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["source", "destination", "repository"], help_heading = "Many images")]
+    batch: Option<PathBuf>,
+    /// Convert all tags of a repository, or those that fit a pattern (docker://HOST/REPO:v1.*)
+    #[arg(long, value_name = "REPO[:PATTERN]", conflicts_with_all = ["source", "destination"], help_heading = "Many images")]
+    repository: Option<String>,
     #[command(flatten)]
     make: Make,
 }
@@ -44,17 +78,17 @@ Examples:
   sociable create oci:app oci:app
   sociable create oci-archive:app.tar oci:app-with-index --platform linux/arm64")]
 pub(crate) struct Create {
+    #[arg(value_name = "SRC", help = IMAGE_HELP)]
+    source: Transport,
+    /// Where the result goes, in the same forms but for docker-archive (- is standard output); may be the same as SRC
+    #[arg(value_name = "DEST")]
+    destination: Transport,
     #[command(flatten)]
     make: Make,
 }
 
 #[derive(Debug, Args)]
 struct Make {
-    #[arg(value_name = "SRC", help = IMAGE_HELP)]
-    source: Transport,
-    /// Where the result goes, in the same forms but for docker-archive (- is standard output); may be the same as SRC
-    #[arg(value_name = "DEST")]
-    destination: Transport,
     #[command(flatten)]
     platforms: PlatformArgs,
     /// Print the result as JSON
@@ -69,49 +103,143 @@ struct Make {
     run: RunArgs,
 }
 
+/// Which generations of the index are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SociVersion {
+    /// Beside the image, which stays as it is
+    #[value(name = "1")]
+    V1,
+    /// Named by the image
+    #[value(name = "2")]
+    V2,
+}
+
+/// What is to be made.
+#[derive(Clone, Copy)]
+struct Versions {
+    first: Version,
+    also_v1: bool,
+}
+
 pub(crate) fn run_convert(args: &Convert, access: &Access, shown: &Shown) -> Result<(), CliError> {
-    run(&args.make, Version::V2, access, shown)
+    let versions = Versions {
+        first: if args.versions.contains(&SociVersion::V2) {
+            Version::V2
+        } else {
+            Version::V1
+        },
+        also_v1: args.versions.contains(&SociVersion::V1)
+            && args.versions.contains(&SociVersion::V2),
+    };
+    let suffix = args.tag_suffix.as_deref();
+    if args.batch.is_some() || args.repository.is_some() {
+        let items = match (&args.batch, &args.repository) {
+            (Some(file), _) => batch::read(file, suffix)?,
+            (None, Some(repository)) => batch::tags(repository, suffix, access)?,
+            (None, None) => Vec::new(),
+        };
+        // Layers that images share are indexed once, whether or not anything is kept for later.
+        let temporary =
+            tempfile::tempdir().map_err(CliError::io("create", "a temporary directory"))?;
+        let cache = args.make.run.cache(shown);
+        let cache =
+            cache.or_else(|| Cache::open(temporary.path(), args.make.run.cache_limit()).ok());
+        return batch::run(&items, args.make.json, access, shown, &|item| {
+            make(&args.make, item, versions, cache.as_ref(), access, shown)
+        });
+    }
+    let Some(source) = args.source.clone() else {
+        return Err(CliError::usage(
+            "name an image to convert, or a list of them with --batch",
+        ));
+    };
+    let destination = match &args.destination {
+        Some(destination) => destination.clone(),
+        None if suffix.is_some() => batch::beside(&source, suffix)?,
+        None => {
+            return Err(CliError::usage("name a destination, or a --tag-suffix")
+                .hint(format!("in place: sociable convert {source} {source}")));
+        }
+    };
+    single(
+        &args.make,
+        Item {
+            source,
+            destination,
+        },
+        versions,
+        access,
+        shown,
+    )
 }
 
 pub(crate) fn run_create(args: &Create, access: &Access, shown: &Shown) -> Result<(), CliError> {
-    run(&args.make, Version::V1, access, shown)
+    let item = Item {
+        source: args.source.clone(),
+        destination: args.destination.clone(),
+    };
+    let versions = Versions {
+        first: Version::V1,
+        also_v1: false,
+    };
+    single(&args.make, item, versions, access, shown)
 }
 
-fn run(args: &Make, version: Version, access: &Access, shown: &Shown) -> Result<(), CliError> {
-    let settings = args.index.settings(args.min_layer_size, &args.run)?;
+fn single(
+    args: &Make,
+    item: Item,
+    versions: Versions,
+    access: &Access,
+    shown: &Shown,
+) -> Result<(), CliError> {
     let cache = args.run.cache(shown);
+    let report = make(args, &item, versions, cache.as_ref(), access, shown)?;
+    report::print(&report, &item.destination, args.json, shown)
+}
+
+fn make(
+    args: &Make,
+    item: &Item,
+    versions: Versions,
+    cache: Option<&Cache>,
+    access: &Access,
+    shown: &Shown,
+) -> Result<Report, CliError> {
+    let Item {
+        source: from,
+        destination,
+    } = item;
+    let settings = args.index.settings(args.min_layer_size, &args.run)?;
     let platforms = args.platforms.platforms();
     let options = Options {
         settings: &settings,
         platforms: &platforms,
-        cache: cache.as_ref(),
-        tag: args.destination.tag(),
-        also_v1: false,
+        cache,
+        tag: destination.tag(),
+        also_v1: versions.also_v1,
     };
-    let in_place = args.source.same_place(&args.destination);
     let run = shown.run(args.run.jobs);
     // That a source is not there is said before anything is made at the destination.
-    let report = if let Some(source) = args.source.open(access)? {
-        let image = Image::open(&*source, args.source.tag())?;
-        // In place, an image keeps the name that it has.
-        let own_name = image.tag().filter(|_| in_place);
-        let options = Options {
-            tag: args.destination.tag().or(own_name),
-            ..options
-        };
-        let sink = create(&args.destination, access)?;
-        match version {
-            _ if args.source.has_plain_layers() => {
-                repack::make(version, &*source, &image, sink, &options, run)?
-            }
-            Version::V1 => soci_create::create(&*source, &image, sink, &options, run)?,
-            Version::V2 => convert(&*source, &image, sink, &options, run)?,
-        }
-    } else {
-        let (input, name) = opened::stream(&args.source)?;
-        let plain = opened::plain(&args.source);
-        let sink = create(&args.destination, access)?;
-        stream::make(version, input, &name, plain, sink, &options, run)?
+    let Some(source) = from.open(access)? else {
+        let (input, name) = opened::stream(from)?;
+        let plain = opened::plain(from);
+        let sink = create(destination, access)?;
+        let made = stream::make(versions.first, input, &name, plain, sink, &options, run)?;
+        return Ok(made);
     };
-    report::print(&report, &args.destination, args.json, shown)
+    let image = Image::open(&*source, from.tag())?;
+    // In place, an image keeps the name that it has.
+    let own_name = image.tag().filter(|_| from.same_place(destination));
+    let options = Options {
+        tag: destination.tag().or(own_name),
+        ..options
+    };
+    let sink = create(destination, access)?;
+    Ok(match versions.first {
+        version if from.has_plain_layers() => {
+            repack::make(version, &*source, &image, sink, &options, run)?
+        }
+        Version::V1 => soci_create::create(&*source, &image, sink, &options, run)?,
+        Version::V2 => convert(&*source, &image, sink, &options, run)?,
+    })
 }

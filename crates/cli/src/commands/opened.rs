@@ -28,15 +28,7 @@ pub(crate) struct Opened {
 
 impl Opened {
     pub(crate) fn new(transport: &Transport, access: &Access) -> Result<Self, CliError> {
-        let (source, unpacked) = if let Some(source) = transport.open(access)? {
-            (source, None)
-        } else if let Some(export) = transport.export()? {
-            let archive = DockerArchive::spool(export, &transport.to_string(), None)?;
-            (Box::new(archive) as Box<dyn Source>, None)
-        } else {
-            let (source, dir) = unpack()?;
-            (source, Some(dir))
-        };
+        let (source, unpacked) = open(transport, access)?;
         let image = Image::open(&*source, transport.tag())?;
         Ok(Self {
             source,
@@ -45,6 +37,22 @@ impl Opened {
             _unpacked: unpacked,
         })
     }
+}
+
+/// Opens a source, and gives the directory that it may be unpacked into.
+pub(crate) fn open(
+    transport: &Transport,
+    access: &Access,
+) -> Result<(Box<dyn Source>, Option<TempDir>), CliError> {
+    if let Some(source) = transport.open(access)? {
+        return Ok((source, None));
+    }
+    if let Some(export) = transport.export()? {
+        let archive = DockerArchive::spool(export, &transport.to_string(), None)?;
+        return Ok((Box::new(archive), None));
+    }
+    let (source, dir) = unpack()?;
+    Ok((source, Some(dir)))
 }
 
 fn unpack() -> Result<(Box<dyn Source>, TempDir), CliError> {

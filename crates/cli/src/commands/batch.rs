@@ -1,0 +1,312 @@
+//! `sociable convert --batch` and `--repository`: many images, one after another, on the same connections and the same cache.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+
+use globset::GlobBuilder;
+use serde::Serialize;
+use sociable_oci::registry::Reference;
+use sociable_oci::{Access, Digest, Source as _, Transport};
+use sociable_soci::convert::Report;
+
+use crate::error::CliError;
+use crate::output;
+use crate::progress::{self, Shown};
+
+/// An image to convert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Item {
+    pub(crate) source: Transport,
+    pub(crate) destination: Transport,
+}
+
+/// A reference of a list; without a transport it is one of a registry.
+fn parse(text: &str) -> Result<Transport, CliError> {
+    let full = if text.contains("://") || is_other_transport(text) {
+        text.to_owned()
+    } else {
+        format!("docker://{text}")
+    };
+    full.parse()
+        .map_err(|error| CliError::usage(format!("{error}")))
+}
+
+fn is_other_transport(text: &str) -> bool {
+    [
+        "oci:",
+        "oci-archive:",
+        "docker-archive:",
+        "docker-daemon:",
+        "containerd:",
+    ]
+    .iter()
+    .any(|name| text.starts_with(name))
+}
+
+/// Where the result of an image goes that names no destination: beside it, or in its place.
+pub(crate) fn beside(source: &Transport, suffix: Option<&str>) -> Result<Transport, CliError> {
+    let Some(suffix) = suffix else {
+        return Ok(source.clone());
+    };
+    match source {
+        Transport::Registry(reference) => {
+            let tag = reference.tag.as_deref().unwrap_or("latest");
+            Ok(Transport::Registry(
+                reference.with_tag(format!("{tag}{suffix}")),
+            ))
+        }
+        Transport::OciDir {
+            path,
+            tag: Some(tag),
+        } => Ok(Transport::OciDir {
+            path: path.clone(),
+            tag: Some(format!("{tag}{suffix}")),
+        }),
+        _ => Err(CliError::usage(format!(
+            "{source} has no tag for --tag-suffix to go behind"
+        ))),
+    }
+}
+
+/// The lines of a list: `SOURCE [DESTINATION]`; empty ones and those that begin with # do not count.
+pub(crate) fn read(file: &Path, suffix: Option<&str>) -> Result<Vec<Item>, CliError> {
+    let mut text = String::new();
+    let place = if file == Path::new("-") {
+        std::io::stdin()
+            .lock()
+            .read_to_string(&mut text)
+            .map_err(CliError::io("read", "standard input"))?;
+        "standard input".to_owned()
+    } else {
+        text = fs::read_to_string(file).map_err(CliError::io("read", file.display()))?;
+        file.display().to_string()
+    };
+    let mut items = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let mut words = line.split_whitespace();
+        let Some(first) = words.next().filter(|word| !word.starts_with('#')) else {
+            continue;
+        };
+        let at =
+            |error: CliError| CliError::usage(format!("{place}, line {}: {error}", number + 1));
+        let source = parse(first).map_err(at)?;
+        let destination = match words.next() {
+            Some(second) => parse(second).map_err(at)?,
+            None => beside(&source, suffix).map_err(at)?,
+        };
+        if let Some(third) = words.next() {
+            return Err(at(CliError::usage(format!(
+                "there is a third word, {third:?}"
+            ))));
+        }
+        items.push(Item {
+            source,
+            destination,
+        });
+    }
+    Ok(items)
+}
+
+/// All tags of a repository that fit a pattern, but for those that are results themselves, or lists of referrers.
+pub(crate) fn tags(
+    repository: &str,
+    suffix: Option<&str>,
+    access: &Access,
+) -> Result<Vec<Item>, CliError> {
+    let rest = repository.strip_prefix("docker://").unwrap_or(repository);
+    let (name, pattern) = match rest.rsplit_once(':') {
+        Some((name, pattern)) if !pattern.contains('/') => (name, pattern),
+        _ => (rest, "*"),
+    };
+    let reference: Reference = name
+        .parse()
+        .map_err(|error| CliError::usage(format!("{error}")))?;
+    let glob = GlobBuilder::new(pattern)
+        .build()
+        .map_err(|error| CliError::usage(format!("{pattern:?} is no pattern: {error}")))?
+        .compile_matcher();
+    let tags = access.registries()?.tags(&reference.name)?;
+    let there: BTreeSet<&str> = tags.iter().map(String::as_str).collect();
+    let is_result = |tag: &str| {
+        suffix.is_some_and(|suffix| {
+            tag.strip_suffix(suffix)
+                .is_some_and(|original| there.contains(original))
+        })
+    };
+    tags.iter()
+        .filter(|tag| glob.is_match(tag) && !is_referrers(tag) && !is_result(tag))
+        .map(|tag| {
+            let source = Transport::Registry(reference.with_tag(tag));
+            let destination = beside(&source, suffix)?;
+            Ok(Item {
+                source,
+                destination,
+            })
+        })
+        .collect()
+}
+
+/// `sha256-HEX`, with what signing tools put behind it.
+fn is_referrers(tag: &str) -> bool {
+    tag.strip_prefix("sha256-").is_some_and(|rest| {
+        rest.get(..64)
+            .is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
+    })
+}
+
+/// What became of one image, as a line.
+#[derive(Serialize)]
+struct Line<'a> {
+    source: String,
+    destination: String,
+    /// `converted`, `unchanged`, `skipped` or `failed`.
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<&'a Report>,
+}
+
+/// Converts all; a failure does not stop the rest.
+pub(crate) fn run(
+    items: &[Item],
+    json: bool,
+    access: &Access,
+    shown: &Shown,
+    convert: &dyn Fn(&Item) -> Result<Report, CliError>,
+) -> Result<(), CliError> {
+    let (mut failed, mut made) = (0, 0);
+    for (number, item) in items.iter().enumerate() {
+        if progress::interrupted() {
+            return Err(CliError::interrupted(format!(
+                "interrupted after {number} of {} images",
+                items.len()
+            ))
+            .hint("run the command again: what is done is found at the destination"));
+        }
+        let before = current(&item.destination, access);
+        let outcome = convert(item);
+        if progress::interrupted() && outcome.is_err() {
+            continue;
+        }
+        let mut line = Line {
+            source: item.source.to_string(),
+            destination: item.destination.to_string(),
+            result: "failed",
+            image: None,
+            why: None,
+            report: None,
+        };
+        match &outcome {
+            Ok(report) => {
+                line.image = Some(report.image.digest);
+                line.report = Some(report);
+                line.result = if before == Some(report.image.digest) {
+                    "unchanged"
+                } else {
+                    made += 1;
+                    "converted"
+                };
+            }
+            Err(error) if error.nothing_to_do => {
+                line.result = "skipped";
+                line.why = Some(error.to_string());
+            }
+            Err(error) => {
+                failed += 1;
+                line.why = Some(error.to_string());
+            }
+        }
+        shown.suspended(|| print(&line, json))?;
+    }
+    shown.finish();
+    if failed > 0 {
+        return Err(
+            CliError::failed(format!("{failed} of {} images failed", items.len()))
+                .hint("run the command again: what is done is found at the destination"),
+        );
+    }
+    if !shown.quiet && !json {
+        shown.line(&format!("{made} of {} images converted", items.len()));
+    }
+    Ok(())
+}
+
+/// What is at a destination now, as far as that can be told quickly.
+fn current(destination: &Transport, access: &Access) -> Option<Digest> {
+    let Transport::Registry(reference) = destination else {
+        return None;
+    };
+    let source = access.registries().ok()?.source(reference).ok()?;
+    let index = source.index().ok()?;
+    Some(index.manifests.first()?.digest)
+}
+
+fn print(line: &Line<'_>, json: bool) -> Result<(), CliError> {
+    if json {
+        let text = serde_json::to_string(line);
+        let text = text.map_err(|e| CliError::failed(format!("no JSON form: {e}")))?;
+        return output::print(&format!("{text}\n"));
+    }
+    let detail = match (&line.why, &line.image) {
+        (Some(why), _) => why.clone(),
+        (None, Some(image)) => image.to_string(),
+        (None, None) => String::new(),
+    };
+    let arrow = if line.source == line.destination {
+        line.source.clone()
+    } else {
+        format!("{} -> {}", line.source, line.destination)
+    };
+    output::print(&format!(
+        "{:<10}{arrow}  {}\n",
+        line.result,
+        crate::text::printable(&detail)
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("list");
+        fs::write(
+            &file,
+            "# images\n\nexample.com/a:1\n  docker://example.com/b:2 oci:out:x  \n",
+        )
+        .unwrap();
+        let items = read(&file, Some("-soci")).unwrap();
+        let texts: Vec<_> = items
+            .iter()
+            .map(|item| (item.source.to_string(), item.destination.to_string()))
+            .collect();
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(
+            texts,
+            [
+                pair("docker://example.com/a:1", "docker://example.com/a:1-soci"),
+                pair("docker://example.com/b:2", "oci:out:x"),
+            ]
+        );
+        fs::write(&file, "example.com/a:1\nA:\n").unwrap();
+        let error = read(&file, None).unwrap_err().to_string();
+        assert!(error.contains("line 2"), "{error}");
+        fs::write(&file, "a b c").unwrap();
+        assert!(read(&file, None).unwrap_err().to_string().contains("third"));
+    }
+
+    #[test]
+    fn lists_of_referrers_are_no_images() {
+        let hex = "a".repeat(64);
+        assert!(is_referrers(&format!("sha256-{hex}")));
+        assert!(is_referrers(&format!("sha256-{hex}.sig")));
+        assert!(!is_referrers("sha256-short"));
+    }
+}

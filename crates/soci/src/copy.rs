@@ -1,0 +1,245 @@
+//! `copy`, `pull`, `push`: an image as it is, with everything that belongs to it.
+//!
+//! That is all below its root; the SOCI index that an image manifest names, even where nothing lists it; and whatever refers
+//! to a document of it: SOCI indexes v1, signatures, attestations, and what refers to those.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use sociable_oci::{
+    Descriptor, Digest, Document, IndexUpdate, Manifest, Platform, Selection, Sink, Source, Walk,
+    media_type, select,
+};
+
+use crate::convert::Blob;
+use crate::error::{Error, Result};
+use crate::image::Image;
+use crate::layers::{self, Job, Plan};
+use crate::names::INDEX_DIGEST;
+use crate::progress::Run;
+use crate::settings::IndexSettings;
+
+/// Referrers of referrers of … are followed so far.
+const MAX_REFERRER_DEPTH: usize = 4;
+
+/// What to copy.
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
+    /// The image's tag in the source.
+    pub source_tag: Option<&'a str>,
+    /// Its tag in the sink.
+    pub tag: Option<&'a str>,
+    /// Only the image for this platform.
+    pub platform: Option<&'a Platform>,
+    /// Refuse layers that are not compressed: Docker's archives hold them, and nobody wants them in a registry.
+    pub refuse_plain: bool,
+}
+
+/// What was copied.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The image.
+    pub image: Blob,
+    /// Manifests and indexes, the image's own among them.
+    pub documents: usize,
+    /// Configs, layers, zTOCs and other blobs.
+    pub blobs: usize,
+    /// Their size in bytes, whether or not they had to be moved.
+    pub bytes: u64,
+    /// What stands beside the image: its SOCI indexes, signatures, …
+    pub beside: Vec<Blob>,
+}
+
+/// Copies an image.
+///
+/// # Errors
+/// [`Error`]; nothing is visible at the sink then.
+pub fn copy(
+    source: &dyn Source,
+    sink: Box<dyn Sink>,
+    options: Options<'_>,
+    run: Run<'_>,
+) -> Result<Report> {
+    let mut roots = roots(source, options)?;
+    let mut all = Documents::default();
+    for root in &roots {
+        all.take(source, root)?;
+    }
+    let beside = all.take_beside(source)?;
+
+    let all_blobs = all.blobs();
+    if options.refuse_plain
+        && let Some(plain) = all_blobs.iter().find(|blob| is_plain(blob))
+    {
+        return Err(Error::PlainLayer {
+            place: source.name(),
+            layer: plain.digest,
+        });
+    }
+    let settings = IndexSettings::default();
+    let job = Job {
+        source,
+        sink: &*sink,
+        settings: &settings,
+        cache: None,
+        prepared: None,
+        prior: None,
+        run,
+    };
+    let blobs: Vec<(Descriptor, Plan)> = all_blobs
+        .into_iter()
+        .map(|blob| (blob, Plan::Copy))
+        .collect();
+    layers::process(job, &blobs)?;
+    // What an index lists has to be there before it.
+    for (descriptor, _) in all.documents.iter().rev() {
+        sink.import_from(source, descriptor)?;
+    }
+    if run.cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    if roots.is_empty() {
+        return Err(Error::NoPlatforms);
+    }
+    let root = roots.remove(0);
+    let report = Report {
+        image: Blob::from(&root),
+        documents: all.documents.len(),
+        blobs: blobs.len(),
+        bytes: blobs.iter().map(|(blob, _)| blob.size).sum(),
+        beside: beside.iter().map(Blob::from).collect(),
+    };
+    let update = roots.into_iter().chain(beside).fold(
+        IndexUpdate::new(root).tagged(options.tag),
+        IndexUpdate::also,
+    );
+    sink.finish(&update)?;
+    Ok(report)
+}
+
+fn is_plain(blob: &Descriptor) -> bool {
+    media_type::is_layer(&blob.media_type)
+        && media_type::layer_compression(&blob.media_type) == Some(media_type::Compression::None)
+}
+
+/// The image, or its images where `index.json` itself lists them.
+fn roots(source: &dyn Source, options: Options<'_>) -> Result<Vec<Descriptor>> {
+    if let Some(platform) = options.platform {
+        let image = Image::open(source, options.source_tag)?;
+        return Ok(vec![image.one(source, Some(platform))?.descriptor]);
+    }
+    let selection =
+        select(&source.index()?, options.source_tag).map_err(|error| Error::Select {
+            place: source.name(),
+            source: Box::new(error),
+        })?;
+    Ok(match selection {
+        Selection::One(root) => vec![*root],
+        Selection::Flat(index) => index.manifests,
+    })
+}
+
+/// Manifests and indexes: those above before those below.
+#[derive(Default)]
+struct Documents {
+    documents: Vec<(Descriptor, Document)>,
+    seen: BTreeSet<Digest>,
+}
+
+impl Documents {
+    /// Takes everything below a root that is there; a registry's index may list what the source never had.
+    fn take(&mut self, source: &dyn Source, root: &Descriptor) -> Result<()> {
+        for step in Walk::new(source, [root.clone()]) {
+            let step = match step {
+                Err(sociable_oci::Error::NoBlob { digest, .. }) if digest != root.digest => {
+                    continue;
+                }
+                step => step?,
+            };
+            let Some(document) = step.document else {
+                return Err(Error::NotAnImage {
+                    place: source.name(),
+                    digest: step.descriptor.digest,
+                    media_type: step.descriptor.media_type,
+                });
+            };
+            if self.seen.insert(step.descriptor.digest) {
+                self.documents.push((step.descriptor, document));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what belongs to the documents and is not below their root.
+    fn take_beside(&mut self, source: &dyn Source) -> Result<Vec<Descriptor>> {
+        let mut beside = Vec::new();
+        let mut from = 0;
+        for _ in 0..MAX_REFERRER_DEPTH {
+            let until = self.documents.len();
+            let mut found = Vec::new();
+            for (descriptor, document) in &self.documents[from..until] {
+                found.extend(self.belonging(source, descriptor, document)?);
+            }
+            for descriptor in found {
+                if !self.seen.contains(&descriptor.digest) {
+                    self.take(source, &descriptor)?;
+                    beside.push(descriptor);
+                }
+            }
+            from = until;
+        }
+        Ok(beside)
+    }
+
+    fn belonging(
+        &self,
+        source: &dyn Source,
+        descriptor: &Descriptor,
+        document: &Document,
+    ) -> Result<Vec<Descriptor>> {
+        let mut found = Vec::new();
+        if let Document::Manifest(manifest) = document
+            && let Some(index) = manifest.annotations.get(INDEX_DIGEST)
+            && let Ok(index) = index.parse()
+            && !self.seen.contains(&index)
+        {
+            found.extend(source.manifest(&index)?);
+        }
+        for referrer in source.referrers(&descriptor.digest)? {
+            if self.seen.contains(&referrer.digest)
+                || !media_type::is_document(&referrer.media_type)
+                || !source.has(&referrer)?
+            {
+                continue;
+            }
+            let subject = match source.parsed(&referrer)? {
+                Some(Document::Manifest(manifest)) => manifest.subject,
+                Some(Document::Index(index)) => index.subject,
+                None => None,
+            };
+            if subject.is_some_and(|subject| subject.digest == descriptor.digest) {
+                found.push(referrer);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Everything that the manifests list, each once.
+    fn blobs(&self) -> Vec<Descriptor> {
+        let manifests = self
+            .documents
+            .iter()
+            .filter_map(|(_, document)| match document {
+                Document::Manifest(manifest) => Some(&**manifest),
+                Document::Index(_) => None,
+            });
+        let mut seen = BTreeSet::new();
+        manifests
+            .flat_map(|manifest: &Manifest| {
+                std::iter::once(&manifest.config).chain(&manifest.layers)
+            })
+            .filter(|blob| seen.insert(blob.digest))
+            .cloned()
+            .collect()
+    }
+}
