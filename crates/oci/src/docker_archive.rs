@@ -438,7 +438,7 @@ mod tests {
         for reference in ["app", "app:1", "docker.io/app", "@0"] {
             let source = DockerArchive::open(file.path(), Some(reference)).unwrap();
             assert_eq!(source.index().unwrap(), Index::new(vec![first.clone()]));
-            assert!(source.has(&layer.digest).unwrap());
+            assert!(source.has(&layer).unwrap());
         }
         let error = DockerArchive::open(file.path(), None).unwrap_err();
         assert!(chain(&error).ends_with(

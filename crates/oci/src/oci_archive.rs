@@ -283,7 +283,7 @@ mod tests {
             "the open source still reads the old file"
         );
         let source = OciArchive::open(&path).unwrap();
-        assert!(source.has(&new[0].digest).unwrap() && !source.has(&old[0].digest).unwrap());
+        assert!(source.has(&new[0]).unwrap() && !source.has(&old[0]).unwrap());
     }
 
     #[test]
@@ -368,14 +368,6 @@ mod tests {
             Box::new(sink).finish(&IndexUpdate::new(missing)),
             Err(Error::NoBlob { .. })
         ));
-        let sink = OciArchiveSink::create(&path).unwrap();
-        let digest = sink.put(b"x").unwrap();
-        let open = sink.begin(Some((&Digest::sha256_of(b"y"), 1))).unwrap();
-        let error = Box::new(sink)
-            .finish(&IndexUpdate::new(Descriptor::new("", digest, 1)))
-            .unwrap_err();
-        assert!(matches!(error, Error::Incomplete { .. }));
-        drop(open);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 

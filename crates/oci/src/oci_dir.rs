@@ -512,9 +512,7 @@ mod tests {
         );
         assert_eq!(source.document(&image).unwrap(), b"hello");
         assert_eq!(source.blob_at(&image, 1, 3).unwrap(), b"ell");
-        assert!(
-            source.has(&image.digest).unwrap() && !source.has(&Digest::sha256_of(b"")).unwrap()
-        );
+        assert!(source.has(&image).unwrap() && !source.has(&Descriptor::of("", b"")).unwrap());
         assert!(matches!(
             source.blob_at(&image, 3, 3),
             Err(Error::OutOfRange { .. })

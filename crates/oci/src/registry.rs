@@ -82,8 +82,8 @@ impl Default for Options {
             authfile: None,
             mirrors: Vec::new(),
             retries: 5,
-            idle_timeout: Duration::from_secs(60),
-            max_wait: Duration::from_secs(300),
+            idle_timeout: Duration::from_mins(1),
+            max_wait: Duration::from_mins(5),
             interrupted: None,
         }
     }
@@ -106,12 +106,10 @@ impl Registries {
         })
     }
 
-    /// An image, for reading.
-    ///
-    /// # Errors
-    /// When it is not there, or the registry does not answer.
-    pub fn source(&self, reference: &Reference) -> Result<RegistrySource> {
-        RegistrySource::open(&self.client, reference)
+    /// An image, for reading. Whether it is there is seen when it is read.
+    #[must_use]
+    pub fn source(&self, reference: &Reference) -> RegistrySource {
+        RegistrySource::new(&self.client, reference)
     }
 
     /// An image, for writing.

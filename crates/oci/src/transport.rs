@@ -341,7 +341,7 @@ impl Transport {
         Ok(match self {
             Self::OciDir { path, .. } => Some(Box::new(OciDir::open(path)?)),
             Self::OciArchive { path, .. } => Some(Box::new(OciArchive::open(path)?)),
-            Self::Registry(reference) => Some(Box::new(access.registries()?.source(reference)?)),
+            Self::Registry(reference) => Some(Box::new(access.registries()?.source(reference))),
             Self::Containerd { reference } => Some(Box::new(ContainerdSource::open(
                 reference,
                 &access.containerd,
@@ -449,7 +449,7 @@ mod tests {
             );
             assert_eq!(parsed.to_string(), text);
             assert!(parsed.has_plain_layers());
-            let error = parsed.create().err().unwrap().to_string();
+            let error = parsed.create(&Access::default()).err().unwrap().to_string();
             assert!(error.contains("write an oci-archive:FILE"), "{error}");
         }
         for reference in ["app", "example.com:5000/a/b:c", "sha256:00", "a@sha256:00"] {
@@ -460,7 +460,7 @@ mod tests {
         }
         for id in ["sha256:00", "a@sha256:00"] {
             let parsed: Transport = format!("docker-daemon:{id}").parse().unwrap();
-            let error = parsed.create().err().unwrap().to_string();
+            let error = parsed.create(&Access::default()).err().unwrap().to_string();
             assert!(error.contains("give it a name"), "{error}");
         }
         assert_eq!("oci:dir:".parse::<Transport>().unwrap().tag(), None);

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: all that must hold before a change is done.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
@@ -50,48 +51,13 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         install();
         Ok(())
     });
-    steps.step("fmt", || {
-        sh::run(&mut sh::cargo(&["fmt", "--all", "--check"]))
-    });
-    steps.step("clippy", || {
-        sh::run(&mut sh::cargo(&[
-            "clippy",
-            "--quiet",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-Dwarnings",
-        ]))
-    });
-    steps.step("doc", || {
-        let mut doc = sh::cargo(&["doc", "--quiet", "--workspace", "--no-deps"]);
-        sh::run(doc.env("RUSTDOCFLAGS", "-Dwarnings"))
-    });
+    lints(&mut steps);
     let mut sociable = None;
     steps.step("build", || {
         sociable = Some(sh::sociable()?);
         Ok(())
     });
-    let (mut reference, mut registries) = (None, None);
-    if sh::has("go") {
-        steps.step("registries", || {
-            registries = Some(sh::registries()?);
-            Ok(())
-        });
-        steps.step("reference", || {
-            reference = Some(sh::reference()?);
-            let unformatted = sh::read(&mut sh::command(
-                "gofmt",
-                ["-l", "tests/reference", "tests/registries"],
-            ))?;
-            ensure!(
-                unformatted.is_empty(),
-                "gofmt: {}",
-                String::from_utf8_lossy(&unformatted)
-            );
-            Ok(())
-        });
-    }
+    let (reference, registries) = go_programs(&mut steps);
     let mut without_stack = None;
     if fast {
         without_stack = Some("--fast starts no container stack".to_owned());
@@ -142,6 +108,51 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         steps.step("fuzz", || fuzz::all(20));
     }
     summary(&steps, &fs::read_to_string(&skips)?, fast)
+}
+
+fn lints(steps: &mut Steps) {
+    steps.step("fmt", || {
+        sh::run(&mut sh::cargo(&["fmt", "--all", "--check"]))
+    });
+    steps.step("clippy", || {
+        sh::run(&mut sh::cargo(&[
+            "clippy",
+            "--quiet",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-Dwarnings",
+        ]))
+    });
+    steps.step("doc", || {
+        let mut doc = sh::cargo(&["doc", "--quiet", "--workspace", "--no-deps"]);
+        sh::run(doc.env("RUSTDOCFLAGS", "-Dwarnings"))
+    });
+}
+
+/// The reference and the registries, where there is Go to build them.
+fn go_programs(steps: &mut Steps) -> (Option<PathBuf>, Option<PathBuf>) {
+    let (mut reference, mut registries) = (None, None);
+    if sh::has("go") {
+        steps.step("registries", || {
+            registries = Some(sh::registries()?);
+            Ok(())
+        });
+        steps.step("reference", || {
+            reference = Some(sh::reference()?);
+            let unformatted = sh::read(&mut sh::command(
+                "gofmt",
+                ["-l", "tests/reference", "tests/registries"],
+            ))?;
+            ensure!(
+                unformatted.is_empty(),
+                "gofmt: {}",
+                String::from_utf8_lossy(&unformatted)
+            );
+            Ok(())
+        });
+    }
+    (reference, registries)
 }
 
 fn summary(steps: &Steps, skips: &str, fast: bool) -> Result<()> {

@@ -241,7 +241,7 @@ fn current(destination: &Transport, access: &Access) -> Option<Digest> {
     let Transport::Registry(reference) = destination else {
         return None;
     };
-    let source = access.registries().ok()?.source(reference).ok()?;
+    let source = access.registries().ok()?.source(reference);
     let index = source.index().ok()?;
     Some(index.manifests.first()?.digest)
 }

@@ -60,7 +60,7 @@ pub(crate) struct Convert {
     /// Convert the images of a list: a line holds SRC, or SRC and DEST; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["source", "destination", "repository"], help_heading = "Many images")]
     batch: Option<PathBuf>,
-    /// Convert all tags of a repository, or those that fit a pattern (docker://HOST/REPO:v1.*)
+    /// Convert all tags of a repository, or those that fit a pattern, such as HOST/REPO:v1.*
     #[arg(long, value_name = "REPO[:PATTERN]", conflicts_with_all = ["source", "destination"], help_heading = "Many images")]
     repository: Option<String>,
     #[command(flatten)]
@@ -163,7 +163,7 @@ pub(crate) fn run_convert(args: &Convert, access: &Access, shown: &Shown) -> Res
     };
     single(
         &args.make,
-        Item {
+        &Item {
             source,
             destination,
         },
@@ -182,18 +182,18 @@ pub(crate) fn run_create(args: &Create, access: &Access, shown: &Shown) -> Resul
         first: Version::V1,
         also_v1: false,
     };
-    single(&args.make, item, versions, access, shown)
+    single(&args.make, &item, versions, access, shown)
 }
 
 fn single(
     args: &Make,
-    item: Item,
+    item: &Item,
     versions: Versions,
     access: &Access,
     shown: &Shown,
 ) -> Result<(), CliError> {
     let cache = args.run.cache(shown);
-    let report = make(args, &item, versions, cache.as_ref(), access, shown)?;
+    let report = make(args, item, versions, cache.as_ref(), access, shown)?;
     report::print(&report, &item.destination, args.json, shown)
 }
 

@@ -24,8 +24,7 @@ pub(crate) struct Rm {
     /// Remove SOCI indexes (there is nothing else that this command removes)
     #[arg(long, required = true)]
     index: bool,
-    /// The image: docker://HOST/REPO[:TAG]
-    #[arg(value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE", help = "The image: docker://HOST/REPO[:TAG]")]
     image: Transport,
     #[command(flatten)]
     platforms: PlatformArgs,
@@ -43,7 +42,7 @@ pub(crate) fn run(args: &Rm, access: &Access, shown: &Shown) -> Result<(), CliEr
         )));
     };
     let registries = access.registries()?;
-    let source = registries.source(reference)?;
+    let source = registries.source(reference);
     let image = Image::open(&source, args.image.tag())?;
     let platforms = match args.platforms.platforms() {
         Platforms::Default => Platforms::All,

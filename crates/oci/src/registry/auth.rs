@@ -104,7 +104,7 @@ impl std::fmt::Debug for Keyring {
 }
 
 /// Shortest life of a token (token.md: "for compatibility … no less than 60 seconds").
-const DEFAULT_LIFE: Duration = Duration::from_secs(60);
+const DEFAULT_LIFE: Duration = Duration::from_mins(1);
 
 impl Keyring {
     pub(super) fn new(authfile: Option<PathBuf>) -> Self {
@@ -270,9 +270,9 @@ async fn fetch(
     };
     let asked = Instant::now();
     let transport = |error: reqwest::Error| super::client::transport(error);
-    let mut response = tokio::time::timeout(Duration::from_secs(60), request.send())
+    let mut response = tokio::time::timeout(Duration::from_mins(1), request.send())
         .await
-        .map_err(|_| Failure::Stalled(Duration::from_secs(60)))?
+        .map_err(|_| Failure::Stalled(Duration::from_mins(1)))?
         .map_err(transport)?;
     let status = response.status();
     let mut body = Vec::new();
@@ -308,7 +308,7 @@ async fn fetch(
     let life = answer
         .expires_in
         .map_or(DEFAULT_LIFE, Duration::from_secs)
-        .min(Duration::from_secs(24 * 3600));
+        .min(Duration::from_hours(24));
     Ok(Token {
         header: secret(&format!("Bearer {token}"))?,
         until: asked + life.mul_f64(0.9),

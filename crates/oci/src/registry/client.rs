@@ -22,7 +22,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 /// Most bytes of an error's body.
 const MAX_ERROR_BODY: usize = 64 << 10;
 /// How long a registry may take to answer when it has work to do first, such as hashing an uploaded blob.
-const LONG_ANSWER: Duration = Duration::from_secs(900);
+const LONG_ANSWER: Duration = Duration::from_mins(15);
 
 /// Connections, tokens and credentials.
 pub(super) struct Client {

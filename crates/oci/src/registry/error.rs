@@ -120,14 +120,16 @@ impl fmt::Display for Failure {
                 }
                 Ok(())
             }
-            Self::Transport { why, .. } => f.write_str(why),
             Self::Stalled(after) => write!(
                 f,
                 "it stalled: next to nothing came for {} s",
                 after.as_secs()
             ),
             Self::Wait(wait) => write!(f, "the registry asks to wait for {} s", wait.as_secs()),
-            Self::Redirect(why) | Self::Answer(why) | Self::Credentials(why) => f.write_str(why),
+            Self::Transport { why, .. }
+            | Self::Redirect(why)
+            | Self::Answer(why)
+            | Self::Credentials(why) => f.write_str(why),
             Self::Interrupted => f.write_str("interrupted"),
         }
     }

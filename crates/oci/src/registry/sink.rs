@@ -10,7 +10,7 @@ use reqwest::header::CONTENT_TYPE;
 use super::client::{Access, Client, Request};
 use super::error::Failure;
 use super::reference::{Reference, RepositoryName};
-use super::source::{RegistrySource, exists, fetch, header};
+use super::source::{Presence, RegistrySource, exists, fetch, header};
 use super::upload::{Upload, mount};
 use super::{referrers, upload};
 use crate::digest::Digest;
@@ -124,12 +124,12 @@ impl Sink for RegistrySink {
     fn has(&self, digest: &Digest) -> Result<bool> {
         let blob = Descriptor::new("", *digest, 0);
         let found = exists(&self.client, self.repository(), &blob, Access::Push)?;
-        Ok(found.is_some())
+        Ok(found != Presence::Absent)
     }
 
     fn holds(&self, descriptor: &Descriptor) -> Result<bool> {
         let found = exists(&self.client, self.repository(), descriptor, Access::Push)?;
-        Ok(found.is_some_and(|size| size.is_none_or(|size| size == descriptor.size)))
+        Ok(found.is_of(descriptor.size))
     }
 
     fn acquire(&self, source: &dyn Source, descriptor: &Descriptor) -> Result<bool> {
@@ -154,8 +154,7 @@ impl Sink for RegistrySink {
     }
 
     fn existing(&self) -> Option<Box<dyn Source + '_>> {
-        let source = RegistrySource::open(&self.client, &self.reference).ok()?;
-        Some(Box::new(source))
+        Some(Box::new(RegistrySource::new(&self.client, &self.reference)))
     }
 
     fn begin_with(

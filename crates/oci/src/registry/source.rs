@@ -45,13 +45,13 @@ pub(super) struct Fetched {
 }
 
 impl RegistrySource {
-    pub(super) fn open(client: &Arc<Client>, reference: &Reference) -> Result<Self> {
-        Ok(Self {
+    pub(super) fn new(client: &Arc<Client>, reference: &Reference) -> Self {
+        Self {
             client: Arc::clone(client),
             places: places(client, &reference.name),
             reference: reference.clone(),
             documents: Mutex::default(),
-        })
+        }
     }
 
     /// What it reads.
@@ -60,7 +60,7 @@ impl RegistrySource {
         &self.reference
     }
 
-    /// Asks every place until one has it. `None` when none has; an error of a mirror counts as that.
+    /// Asks every place until one answers; a 404 is `None`, and an error of a mirror no answer.
     fn anywhere<T>(
         &self,
         ask: impl Fn(&RepositoryName) -> Result<T, RegistryError>,
@@ -273,13 +273,34 @@ pub(super) async fn body(
     }
 }
 
-/// Whether a repository has a blob or document, and how many bytes it says that has.
+/// What a registry says of a blob or document without sending it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    Absent,
+    /// There, of so many bytes.
+    Sized(u64),
+    /// There; some registries do not say how large.
+    Unsized,
+}
+
+impl Presence {
+    /// Whether it is there, and not of another size.
+    pub(super) fn is_of(self, size: u64) -> bool {
+        match self {
+            Self::Absent => false,
+            Self::Sized(actual) => actual == size,
+            Self::Unsized => true,
+        }
+    }
+}
+
+/// Asks whether a repository has a blob or document.
 pub(super) fn exists(
     client: &Arc<Client>,
     repository: &RepositoryName,
     descriptor: &Descriptor,
     access: Access,
-) -> Result<Option<Option<u64>>, RegistryError> {
+) -> Result<Presence, RegistryError> {
     let kind = endpoint(descriptor);
     let url = client.url(repository, &format!("{kind}/{}", descriptor.digest))?;
     let mut request = Request::new(Method::HEAD, url, repository, access, &[200, 404]);
@@ -288,10 +309,10 @@ pub(super) fn exists(
     }
     let response = client.block(client.send(&request))?;
     if response.status().as_u16() == 404 {
-        return Ok(None);
+        return Ok(Presence::Absent);
     }
     let length = header(&response, CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
-    Ok(Some(length))
+    Ok(length.map_or(Presence::Unsized, Presence::Sized))
 }
 
 fn endpoint(descriptor: &Descriptor) -> &'static str {
@@ -386,23 +407,8 @@ impl Source for RegistrySource {
         if self.kept(&descriptor.digest).is_some() {
             return Ok(true);
         }
-        let found =
-            self.anywhere(
-                |place| match exists(&self.client, place, descriptor, Access::Pull)? {
-                    Some(_) => Ok(()),
-                    None => Err(super::client::failed(
-                        &Method::HEAD,
-                        &self.client.url(place, "")?,
-                        place,
-                        1,
-                        Failure::Status {
-                            code: 404,
-                            errors: Vec::new(),
-                        },
-                    )),
-                },
-            )?;
-        Ok(found.is_some())
+        let found = self.anywhere(|place| exists(&self.client, place, descriptor, Access::Pull))?;
+        Ok(found.is_some_and(|found| found != Presence::Absent))
     }
 
     fn document_within(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>> {

@@ -43,7 +43,7 @@ const WAITING: usize = 4;
 /// What has to arrive before the count of failures begins anew.
 const PROGRESS: u64 = 4 << 20;
 /// How long a registry may take to answer a body that it has got whole.
-const LONG_ANSWER: Duration = Duration::from_secs(900);
+const LONG_ANSWER: Duration = Duration::from_mins(15);
 
 /// A blob on its way to a registry.
 pub(super) struct Upload<'a> {
@@ -399,10 +399,8 @@ impl<'a> Upload<'a> {
                 Err(error) => {
                     // The answer may have been lost, and the work been done.
                     let blob = Descriptor::new("", *digest, self.position);
-                    if matches!(
-                        exists(&self.client, &self.repository, &blob, Access::Push),
-                        Ok(Some(size)) if size.is_none_or(|size| size == self.position)
-                    ) {
+                    let there = exists(&self.client, &self.repository, &blob, Access::Push);
+                    if there.is_ok_and(|there| there.is_of(self.position)) {
                         return Ok(());
                     }
                     self.recover(error)?;
