@@ -1,7 +1,8 @@
 //! One request: to which URL, with which authorisation, how redirects are followed, when it is sent again.
 
+use std::collections::HashMap;
 use std::fs;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -13,8 +14,11 @@ use super::Options;
 use super::auth::{Challenge, Keyring};
 use super::error::{ApiError, Failure, RegistryError};
 use super::reference::RepositoryName;
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 
+/// Blobs whose repository is remembered.
+const MAX_HOMES: usize = 100_000;
 /// Longest chain of redirects.
 const MAX_REDIRECTS: usize = 5;
 /// First and longest pause before a request is sent again.
@@ -30,6 +34,8 @@ pub(super) struct Client {
     http: reqwest::Client,
     unverified: reqwest::Client,
     keyring: Arc<Keyring>,
+    /// Where blobs were written or found, by registry and digest: other repositories can take them over from there.
+    homes: Mutex<HashMap<(String, Digest), String>>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -179,6 +185,7 @@ impl Client {
             http: build(true)?,
             unverified: build(false)?,
             keyring: Arc::new(Keyring::new(options.authfile.clone())),
+            homes: Mutex::default(),
             runtime: tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
                 .thread_name("registry")
@@ -186,6 +193,26 @@ impl Client {
                 .build()
                 .map_err(Error::io("start", "threads for registries"))?,
             options,
+        })
+    }
+
+    /// Remembers that a repository has a blob.
+    pub(super) fn remember(&self, repository: &RepositoryName, digest: &Digest) {
+        let mut homes = self.homes.lock().unwrap_or_else(PoisonError::into_inner);
+        if homes.len() < MAX_HOMES {
+            homes
+                .entry((repository.registry.clone(), *digest))
+                .or_insert_with(|| repository.repository.clone());
+        }
+    }
+
+    /// A repository of the same registry that has a blob.
+    pub(super) fn home(&self, registry: &str, digest: &Digest) -> Option<RepositoryName> {
+        let homes = self.homes.lock().unwrap_or_else(PoisonError::into_inner);
+        let repository = homes.get(&(registry.to_owned(), *digest))?.clone();
+        Some(RepositoryName {
+            registry: registry.to_owned(),
+            repository,
         })
     }
 

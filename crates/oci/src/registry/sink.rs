@@ -1,7 +1,7 @@
 //! An image in a registry, for writing: blobs, then manifests by digest, then lists of referrers, and the tag last.
 
-use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::Method;
@@ -84,6 +84,33 @@ impl RegistrySink {
         Ok(response.headers().contains_key("oci-subject"))
     }
 
+    /// Whether a blob is there, or was taken over from `source`, or from another repository that is known to have it.
+    fn acquire_from(
+        &self,
+        source: Option<&RepositoryName>,
+        descriptor: &Descriptor,
+    ) -> Result<bool> {
+        let own = self.repository();
+        if self.holds(descriptor)? {
+            self.client.remember(own, &descriptor.digest);
+            return Ok(true);
+        }
+        if media_type::is_document(&descriptor.media_type) {
+            return Ok(false);
+        }
+        let home = self.client.home(&own.registry, &descriptor.digest);
+        let places: BTreeSet<&RepositoryName> = source.into_iter().chain(&home).collect();
+        for from in places {
+            if from.registry == own.registry
+                && from.repository != own.repository
+                && mount(&self.client, own, from, &descriptor.digest)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The bytes of a document that this sink wrote, or the registry had.
     fn document(&self, descriptor: &Descriptor) -> Result<(String, Vec<u8>)> {
         let known = self
@@ -133,24 +160,20 @@ impl Sink for RegistrySink {
     }
 
     fn acquire(&self, source: &dyn Source, descriptor: &Descriptor) -> Result<bool> {
-        if self.holds(descriptor)? {
-            return Ok(true);
+        self.acquire_from(source.repository(), descriptor)
+    }
+
+    fn put(&self, bytes: &[u8]) -> Result<Digest> {
+        let blob = Descriptor::of("", bytes);
+        if !self.acquire_from(None, &blob)? {
+            let known = Some((&blob.digest, blob.size));
+            let mut writer = self.begin_with(known, Hashing::Caller)?;
+            writer
+                .write_all(bytes)
+                .map_err(Error::io("write a blob to", self.name()))?;
+            writer.commit_trusted(&blob.digest, blob.size)?;
         }
-        let Some(from) = source.repository() else {
-            return Ok(false);
-        };
-        if from.registry != self.repository().registry
-            || from.repository == self.repository().repository
-            || media_type::is_document(&descriptor.media_type)
-        {
-            return Ok(false);
-        }
-        Ok(mount(
-            &self.client,
-            self.repository(),
-            from,
-            &descriptor.digest,
-        )?)
+        Ok(blob.digest)
     }
 
     fn existing(&self) -> Option<Box<dyn Source + '_>> {

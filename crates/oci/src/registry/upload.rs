@@ -586,6 +586,7 @@ impl Upload<'_> {
         };
         let (digest, size) = meter.finish(&place, expected, trusted)?;
         self.end(&digest)?;
+        self.client.remember(&self.repository, &digest);
         Ok((digest, size))
     }
 }
