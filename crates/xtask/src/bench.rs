@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: see `benches/README.md`.
 
+mod registry;
+
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -26,7 +28,7 @@ struct Tools {
 }
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    let (mut rounds, mut markdown) = (3, false);
+    let (mut rounds, mut markdown, mut registry) = (3, false, false);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -38,7 +40,10 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
                     .context("--rounds")?;
             }
             "--markdown" => markdown = true,
-            other => bail!("what is {other:?}? usage: cargo xtask bench [--rounds N] [--markdown]"),
+            "--registry" => registry = true,
+            other => bail!(
+                "what is {other:?}? usage: cargo xtask bench [--registry] [--rounds N] [--markdown]"
+            ),
         }
     }
     ensure!(rounds > 0, "no rounds, no results");
@@ -65,6 +70,11 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         markdown,
         rows: Vec::new(),
     };
+    if registry {
+        registry::run(&tools, rounds, &mut table)?;
+        table.print(rounds);
+        return Ok(());
+    }
     for (name, layers) in [
         ("image", &LAYERS[..]),
         ("giant layer", &[LAYERS.iter().sum()]),

@@ -1,0 +1,161 @@
+//! `cargo xtask bench --registry`: from a registry to the same registry, on the stack that tests use.
+//!
+//! The other sides are today's way (`ctr images pull`, `soci create`, `soci push`, as the pipelines that people copy do it) and
+//! `crane cp`, which only moves bytes and is the floor.
+
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+
+use super::{Table, Took, Tools};
+use crate::sh;
+
+const NAME: &str = "bench";
+const PORT: &str = "5077";
+const TLS_PORT: &str = "5078";
+
+/// The stack, up for as long as this lives.
+struct Stack;
+
+impl Stack {
+    fn script(args: &[&str]) -> Command {
+        let mut command = Command::new("bash");
+        command
+            .arg(sh::root().join("tests/stack/stack.sh"))
+            .args(args)
+            .env("STACK", NAME)
+            .env("REGPORT", PORT)
+            .env("TLSPORT", TLS_PORT)
+            .env("STACK_BINDS", sh::root());
+        command
+    }
+
+    fn up() -> Result<Self> {
+        sh::run(&mut Self::script(&["down"]))?;
+        sh::run(&mut Self::script(&["up"]))?;
+        Ok(Self)
+    }
+
+    /// Runs a script inside, timed.
+    fn time(script: &str) -> Result<f64> {
+        let start = Instant::now();
+        let output = Self::script(&["exec", "bash", "-euc", script])
+            .stdin(Stdio::null())
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "{script}: {}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(start.elapsed().as_secs_f64())
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if let Err(error) = sh::run(&mut Self::script(&["down"])) {
+            eprintln!("the stack did not stop: {error:#}");
+        }
+    }
+}
+
+fn wall(seconds: f64) -> Took {
+    Took {
+        wall: seconds,
+        cpu: 0.0,
+        rss: 0.0,
+    }
+}
+
+pub(super) fn run(tools: &Tools, rounds: usize, table: &mut Table) -> Result<()> {
+    let image = tools.image("image", &super::LAYERS)?;
+    let _stack = Stack::up()?;
+    let host = format!("127.0.0.1:{PORT}");
+    let elsewhere = format!("localhost:{PORT}");
+    let sociable = |args: &[&str]| {
+        let mut command = Command::new(&tools.sociable);
+        command
+            .args(args)
+            .args(["--plain-http", &host, "--plain-http", &elsewhere]);
+        command
+    };
+    let reference = |name: &str| format!("docker://{host}/{name}:1");
+    sh::run(
+        sociable(&[
+            "copy",
+            &format!("oci:{}", image.display()),
+            &reference("app"),
+        ])
+        .stdout(Stdio::null()),
+    )?;
+
+    let (mut theirs, mut ours, mut again) = (vec![], vec![], vec![]);
+    let (mut floor, mut moved) = (vec![], vec![]);
+    for round in 1..=rounds {
+        // Into a repository of its own, so that every byte has to be moved and every layer to be read.
+        let app = format!("{host}/theirs{round}");
+        Stack::time(&format!("crane cp --insecure {host}/app:1 {app}:1"))?;
+        theirs.push(wall(Stack::time(&format!(
+            "ctr images pull --plain-http {app}:1 >/dev/null
+             soci create {app}:1 >/dev/null
+             soci push --plain-http {app}:1 >/dev/null"
+        ))?));
+        Stack::time(&format!(
+            "ctr images rm --sync {app}:1; rm -rf /var/lib/soci-snapshotter-grpc/content /var/lib/soci-snapshotter-grpc/artifacts.db"
+        ))?;
+
+        let target = reference(&format!("ours{round}"));
+        let convert = sociable(&[
+            "convert",
+            "--quiet",
+            "--no-cache",
+            &reference("app"),
+            &target,
+        ]);
+        ours.push(tools.measure(&convert)?.0);
+        again.push(tools.measure(&convert)?.0);
+
+        // Within a registry nobody moves layers: under another name it is another one.
+        floor.push(wall(Stack::time(&format!(
+            "crane cp --insecure {host}/app:1 {elsewhere}/floor{round}:1"
+        ))?));
+        let target = format!("docker://{elsewhere}/moved{round}:1");
+        let convert = sociable(&[
+            "convert",
+            "--quiet",
+            "--no-cache",
+            &reference("app"),
+            &target,
+        ]);
+        moved.push(tools.measure(&convert)?.0);
+        println!(
+            "registry, round {round}: today {:.2} s, sociable {:.2} s, again {:.2} s; crane cp {:.2} s, sociable {:.2} s",
+            theirs[round - 1].wall,
+            ours[round - 1].wall,
+            again[round - 1].wall,
+            floor[round - 1].wall,
+            moved[round - 1].wall,
+        );
+    }
+    table.pair(
+        "index an image in a registry",
+        "ctr pull, soci create, soci push",
+        &theirs,
+        &ours,
+    );
+    table.pair(
+        "the same image once more",
+        "ctr pull, soci create, soci push",
+        &theirs,
+        &again,
+    );
+    table.pair(
+        "into another registry",
+        "crane cp, no index",
+        &floor,
+        &moved,
+    );
+    Ok(())
+}
