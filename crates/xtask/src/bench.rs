@@ -141,7 +141,7 @@ impl Tools {
 
     /// An image of so many megabytes of tar a layer, of this machine's own files; kept for the next time.
     fn image(&self, name: &str, layers: &[u64]) -> Result<PathBuf> {
-        let image = self.place.join(name.replace(' ', "-"));
+        let image = self.place.join(name.replace(' ', "-") + "-image");
         if image.join("index.json").is_file() {
             return Ok(image);
         }
@@ -159,7 +159,7 @@ impl Tools {
             image.join("oci-layout"),
             r#"{"imageLayoutVersion":"1.0.0"}"#,
         )?;
-        let mut descriptors = Vec::new();
+        let (mut descriptors, mut diff_ids) = (Vec::new(), Vec::new());
         for megabytes in layers {
             let chosen = take(&mut files, megabytes * 1_000_000);
             println!(
@@ -171,9 +171,11 @@ impl Tools {
                 !chosen.is_empty(),
                 "this machine has too few files for the image"
             );
-            descriptors.push(self.layer(&image, &chosen)?);
+            let (descriptor, diff_id) = self.layer(&image, &chosen)?;
+            descriptors.push(descriptor);
+            diff_ids.push(diff_id);
         }
-        let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}});
+        let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}});
         let config = add(
             &image,
             "application/vnd.oci.image.config.v1+json",
@@ -187,8 +189,8 @@ impl Tools {
         Ok(image)
     }
 
-    /// One layer as container tools write it: tar, and Go's gzip at its default level, in one member.
-    fn layer(&self, image: &Path, files: &[Found]) -> Result<Value> {
+    /// One layer as container tools write it: tar, and Go's gzip at its default level, in one member. And its diff ID.
+    fn layer(&self, image: &Path, files: &[Found]) -> Result<(Value, String)> {
         let (list, tar, gz) = (
             self.place.join("list"),
             self.place.join("layer.tar"),
@@ -216,14 +218,12 @@ impl Tools {
                 .arg(&tar)
                 .arg(&gz),
         )?;
+        let (diff_id, _) = hash(&tar)?;
         fs::remove_file(&tar)?;
-        let mut hash = Sha256::new();
-        let size = std::io::copy(&mut File::open(&gz)?, &mut hash)?;
-        let hex = hex::encode(hash.finalize());
+        let (hex, size) = hash(&gz)?;
         fs::rename(&gz, image.join("blobs/sha256").join(&hex))?;
-        Ok(
-            json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": format!("sha256:{hex}"), "size": size}),
-        )
+        let descriptor = json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": format!("sha256:{hex}"), "size": size});
+        Ok((descriptor, format!("sha256:{diff_id}")))
     }
 
     /// Both converters in turn, each round in place on a fresh copy. Their results must be the same bytes.
@@ -310,6 +310,13 @@ fn add(image: &Path, media_type: &str, bytes: &[u8]) -> Result<Value> {
     let hex = hex::encode(Sha256::digest(bytes));
     fs::write(image.join("blobs/sha256").join(&hex), bytes)?;
     Ok(json!({"mediaType": media_type, "digest": format!("sha256:{hex}"), "size": bytes.len()}))
+}
+
+/// SHA-256 and size of a file.
+fn hash(file: &Path) -> Result<(String, u64)> {
+    let mut hash = Sha256::new();
+    let size = std::io::copy(&mut File::open(file)?, &mut hash)?;
+    Ok((hex::encode(hash.finalize()), size))
 }
 
 fn remove(dir: &Path) -> Result<()> {

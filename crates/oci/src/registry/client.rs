@@ -32,7 +32,7 @@ const LONG_ANSWER: Duration = Duration::from_mins(15);
 pub(super) struct Client {
     pub(super) options: Options,
     http: reqwest::Client,
-    unverified: reqwest::Client,
+    unverified: Option<reqwest::Client>,
     keyring: Arc<Keyring>,
     /// Where blobs were written or found, by registry and digest: other repositories can take them over from there.
     homes: Mutex<HashMap<(String, Digest), String>>,
@@ -168,14 +168,11 @@ impl Client {
                 .connect_timeout(Duration::from_secs(30))
                 .tcp_keepalive(Duration::from_secs(30))
                 .pool_idle_timeout(Duration::from_secs(30));
-            if verify {
-                builder = match &certificates {
-                    Roots::BesidesTheSystems(more) => builder.tls_certs_merge(more.clone()),
-                    Roots::Only(all) => builder.tls_certs_only(all.clone()),
-                };
+            builder = if verify {
+                builder.tls_certs_only(certificates.clone())
             } else {
-                builder = builder.tls_danger_accept_invalid_certs(true);
-            }
+                builder.tls_danger_accept_invalid_certs(true)
+            };
             builder.build().map_err(|error| Error::Setup {
                 what: "connections to registries",
                 why: error.to_string(),
@@ -183,7 +180,11 @@ impl Client {
         };
         Ok(Self {
             http: build(true)?,
-            unverified: build(false)?,
+            unverified: if options.skip_tls_verify.is_empty() {
+                None
+            } else {
+                Some(build(false)?)
+            },
             keyring: Arc::new(Keyring::new(options.authfile.clone())),
             homes: Mutex::default(),
             runtime: tokio::runtime::Builder::new_multi_thread()
@@ -257,10 +258,9 @@ impl Client {
 
     pub(super) fn http(&self, host: &str) -> &reqwest::Client {
         let skip = &self.options.skip_tls_verify;
-        if skip.iter().any(|skipped| skipped == host) {
-            &self.unverified
-        } else {
-            &self.http
+        match &self.unverified {
+            Some(unverified) if skip.iter().any(|skipped| skipped == host) => unverified,
+            _ => &self.http,
         }
     }
 
@@ -514,14 +514,9 @@ pub(super) fn same_origin(a: &Url, b: &Url) -> bool {
     a.origin() == b.origin()
 }
 
-enum Roots {
-    BesidesTheSystems(Vec<Certificate>),
-    Only(Vec<Certificate>),
-}
-
-/// The user's certificates; and Mozilla's where the system has none, as in an image from scratch.
-fn certificates(options: &Options) -> Result<Roots> {
-    let mut own = Vec::new();
+/// What is trusted: the system's certificates and the user's; Mozilla's where the system has none, as in an image from scratch.
+fn certificates(options: &Options) -> Result<Vec<Certificate>> {
+    let mut trusted = Vec::new();
     for file in &options.ca_files {
         let place = file.display().to_string();
         let pem = fs::read(file).map_err(Error::io("read certificates from", place.clone()))?;
@@ -532,17 +527,17 @@ fn certificates(options: &Options) -> Result<Roots> {
                 why: format!("{place} holds no certificate in PEM form"),
             });
         }
-        own.extend(found);
+        trusted.extend(found);
     }
-    if rustls_native_certs::load_native_certs().certs.is_empty() {
-        own.extend(
-            webpki_root_certs::TLS_SERVER_ROOT_CERTS
-                .iter()
-                .filter_map(|der| Certificate::from_der(der).ok()),
-        );
-        return Ok(Roots::Only(own));
-    }
-    Ok(Roots::BesidesTheSystems(own))
+    let system = rustls_native_certs::load_native_certs().certs;
+    let mozilla: &[_] = if system.is_empty() {
+        webpki_root_certs::TLS_SERVER_ROOT_CERTS
+    } else {
+        &[]
+    };
+    let ders = system.iter().chain(mozilla);
+    trusted.extend(ders.filter_map(|der| Certificate::from_der(der).ok()));
+    Ok(trusted)
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 //! The other sides are today's way (`ctr images pull`, `soci create`, `soci push`, as the pipelines that people copy do it) and
 //! `crane cp`, which only moves bytes and is the floor.
 
-use std::process::{Command, Stdio};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{Table, Took, Tools};
 use crate::sh;
@@ -61,6 +62,40 @@ impl Drop for Stack {
     }
 }
 
+/// A second registry, with storage of its own; it ends with its standard input.
+struct Elsewhere {
+    process: Child,
+    address: String,
+}
+
+impl Elsewhere {
+    fn start(tools: &Tools) -> Result<Self> {
+        let root = tools.place.join("elsewhere");
+        super::remove(&root)?;
+        std::fs::create_dir_all(&root)?;
+        let mut process = Command::new(sh::registries()?)
+            .arg("-root")
+            .arg(&root)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stdout = process.stdout.take().context("no standard output")?;
+        let mut address = String::new();
+        BufReader::new(stdout).read_line(&mut address)?;
+        Ok(Self {
+            process,
+            address: address.trim().to_owned(),
+        })
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+}
+
 fn wall(seconds: f64) -> Took {
     Took {
         wall: seconds,
@@ -73,12 +108,13 @@ pub(super) fn run(tools: &Tools, rounds: usize, table: &mut Table) -> Result<()>
     let image = tools.image("image", &super::LAYERS)?;
     let _stack = Stack::up()?;
     let host = format!("127.0.0.1:{PORT}");
-    let elsewhere = format!("localhost:{PORT}");
+    let other = Elsewhere::start(tools)?;
+    let elsewhere = &other.address;
     let sociable = |args: &[&str]| {
         let mut command = Command::new(&tools.sociable);
         command
             .args(args)
-            .args(["--plain-http", &host, "--plain-http", &elsewhere]);
+            .args(["--plain-http", &host, "--plain-http", elsewhere]);
         command
     };
     let reference = |name: &str| format!("docker://{host}/{name}:1");
@@ -117,7 +153,7 @@ pub(super) fn run(tools: &Tools, rounds: usize, table: &mut Table) -> Result<()>
         ours.push(tools.measure(&convert)?.0);
         again.push(tools.measure(&convert)?.0);
 
-        // Within a registry nobody moves layers: under another name it is another one.
+        // Within a registry nobody moves layers.
         floor.push(wall(Stack::time(&format!(
             "crane cp --insecure {host}/app:1 {elsewhere}/floor{round}:1"
         ))?));
