@@ -10,7 +10,7 @@ use sociable_tests::archive::{self, Header, base256};
 use sociable_tests::compress::Repeated;
 use sociable_tests::layout::{self, Layout};
 use sociable_tests::rng::Rng;
-use sociable_tests::{compress, say, scale, scaled, sociable, temp_dir};
+use sociable_tests::{compress, registry, say, scale, scaled, sociable, temp_dir};
 
 use crate::{measured, measured_with_input, s};
 
@@ -190,4 +190,120 @@ fn packing_a_tar_takes_64_mib_and_its_ztoc() {
             "peak memory {peak}, zTOC {ztocs}"
         );
     }
+}
+
+/// A blob of a layout, written as it comes.
+fn add_streamed(
+    layout: &Layout,
+    media_type: &str,
+    write: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<()>,
+) -> serde_json::Value {
+    struct Hashing<W> {
+        out: W,
+        hash: Sha256,
+        size: u64,
+    }
+    impl<W: std::io::Write> std::io::Write for Hashing<W> {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let n = self.out.write(bytes)?;
+            self.hash.update(&bytes[..n]);
+            self.size += n as u64;
+            Ok(n)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            self.out.flush()
+        }
+    }
+    let new = layout.dir.join("new");
+    let mut out = Hashing {
+        out: fs::File::create(&new).expect("a file"),
+        hash: Sha256::new(),
+        size: 0,
+    };
+    write(&mut out).expect("write a blob");
+    let digest = format!("sha256:{}", hex::encode(out.hash.finalize()));
+    fs::rename(&new, layout.blob_path(&digest)).expect("name a blob");
+    serde_json::json!({"mediaType": media_type, "digest": digest, "size": out.size})
+}
+
+/// An image of 10 GB, from one registry to another: read once, indexed and written as it comes.
+#[test]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a number of MiB"
+)]
+fn a_10_gb_image_from_registry_to_registry_takes_64_mib_and_its_ztocs() {
+    const LAYERS: u64 = 8;
+    let name = "memory, from registry to registry";
+    let (Some(from), Some(to)) = (
+        registry::start(registry::Kind::Distribution, name),
+        registry::start(registry::Kind::Distribution, name),
+    ) else {
+        return;
+    };
+    let mib = ((10_000.0 * scale().min(1.0)) as u64 / LAYERS).max(128);
+    let mut rng = Rng::new(13);
+    let mut chunk = rng.text(CHUNK as usize / 2);
+    chunk.extend(rng.noise(CHUNK as usize / 8));
+    chunk.resize(CHUNK as usize, 0);
+    let dir = temp_dir();
+    let source = Layout::create(dir.path().join("source"));
+    let layers: Vec<_> = (0..LAYERS)
+        .map(|n| {
+            let header = Header {
+                name: &[b'a' + n as u8],
+                kind: b'0',
+                size: base256(mib * CHUNK),
+                link: b"",
+            };
+            let layer = Repeated::new(&header.bytes(), &chunk, &archive::END);
+            add_streamed(&source, layout::media::GZIP, |mut out| {
+                layer.write(mib, &mut out)
+            })
+        })
+        .collect();
+    source.set_index(&[source.add_manifest(&layers)]);
+    let plain = [from.address(), to.address()].join(",");
+    let image = from.image("in:1");
+    let mut push = sociable(["copy", "--quiet", &source.arg(), &image]);
+    let _ = sociable_tests::run::run_for(
+        push.env("SOCIABLE_PLAIN_HTTP", &plain),
+        Duration::from_mins(10),
+    )
+    .ok();
+    fs::remove_dir_all(dir.path()).expect("make room");
+
+    let mut convert = sociable([
+        "convert",
+        "--no-cache",
+        "--jobs",
+        "32",
+        &image,
+        &to.image("out:1"),
+    ]);
+    convert.env("SOCIABLE_PLAIN_HTTP", &plain).arg("--json");
+    let (run, took) = measured(&convert, Stdio::null(), Duration::from_mins(30));
+    let report: serde_json::Value = serde_json::from_str(&run.ok().text()).expect("JSON");
+    let layers = report["platforms"][0]["layers"].as_array().expect("layers");
+    let ztocs: u64 = layers
+        .iter()
+        .map(|layer| {
+            layer["outcome"]["indexed"]["ztoc_size"]
+                .as_u64()
+                .expect("a zTOC")
+        })
+        .sum();
+    say(&format!(
+        "memory: {} MiB of layers from registry to registry, {} MiB of zTOCs, peak {} MiB",
+        LAYERS * mib,
+        ztocs >> 20,
+        took.max_rss >> 20
+    ));
+    assert!(
+        took.max_rss <= (64 << 20) + ztocs,
+        "peak memory {}, zTOCs {ztocs}",
+        took.max_rss
+    );
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Certificate, Method, Response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use super::Options;
@@ -17,6 +18,8 @@ use super::reference::RepositoryName;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
+/// Uploads at once that keep what they send: all of them together keep a few chunks.
+const KEEPERS: usize = 2;
 /// Blobs whose repository is remembered.
 const MAX_HOMES: usize = 100_000;
 /// Longest chain of redirects.
@@ -36,6 +39,8 @@ pub(super) struct Client {
     keyring: Arc<Keyring>,
     /// Where blobs were written or found, by registry and digest: other repositories can take them over from there.
     homes: Mutex<HashMap<(String, Digest), String>>,
+    /// Uploads that keep what they send.
+    room: Arc<Semaphore>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -187,6 +192,7 @@ impl Client {
             },
             keyring: Arc::new(Keyring::new(options.authfile.clone())),
             homes: Mutex::default(),
+            room: Arc::new(Semaphore::new(KEEPERS)),
             runtime: tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
                 .thread_name("registry")
@@ -195,6 +201,11 @@ impl Client {
                 .map_err(Error::io("start", "threads for registries"))?,
             options,
         })
+    }
+
+    /// Waits for room for an upload that keeps what it sends.
+    pub(super) async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.room).acquire_owned().await.ok()
     }
 
     /// Remembers that a repository has a blob.

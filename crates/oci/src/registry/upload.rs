@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, Response};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 use url::Url;
 
@@ -60,6 +60,8 @@ pub(super) struct Upload<'a> {
     failures: u32,
     failed_at: u64,
     done: bool,
+    /// Room for what is kept.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 enum Way {
@@ -94,8 +96,14 @@ impl<'a> Upload<'a> {
         hashing: Hashing,
         again: Option<(&'a dyn Source, Descriptor)>,
     ) -> Result<Self> {
-        let session = client.block(open(client, repository))?;
         let size = known.map(|(_, size)| size);
+        let small = size.is_some_and(|size| size <= CHUNK as u64);
+        let room = if again.is_none() && size.is_none_or(|size| size > PIECE as u64) {
+            client.block(client.room())
+        } else {
+            None
+        };
+        let session = client.block(open(client, repository))?;
         let mut this = Self {
             client: Arc::clone(client),
             repository: repository.clone(),
@@ -108,15 +116,19 @@ impl<'a> Upload<'a> {
             failures: 0,
             failed_at: 0,
             done: false,
+            _room: room,
         };
-        let small = size.is_some_and(|size| size <= CHUNK as u64);
         this.way = if this.again.is_some() && !small && session.least <= CHUNK {
             this.stream(0)
         } else {
+            let size = session.least.clamp(CHUNK, LARGEST_CHUNK);
+            let room = this.size.map_or(size, |known| {
+                usize::try_from(known).map_or(size, |known| known.min(size))
+            });
             Way::Chunks {
                 offset: 0,
-                kept: BytesMut::new(),
-                size: session.least.clamp(CHUNK, LARGEST_CHUNK),
+                kept: BytesMut::with_capacity(room),
+                size,
             }
         };
         Ok(this)
@@ -370,7 +382,7 @@ impl<'a> Upload<'a> {
         let Way::Chunks { offset, kept, .. } = &mut self.way else {
             return Ok(());
         };
-        let chunk = Bytes::copy_from_slice(&kept[..len.min(kept.len())]);
+        let chunk = kept.split_to(len.min(kept.len())).freeze();
         let end = *offset + chunk.len() as u64;
         let mut request = Request::new(
             Method::PATCH,
@@ -384,11 +396,20 @@ impl<'a> Upload<'a> {
         request.headers = octets();
         insert_range(&mut request.headers, *offset, end);
         // A chunk that arrived although its answer did not is not to be sent again.
-        let response = self.client.block(self.client.send_once(&request))?;
-        self.session = next_session(&response, &self.session);
-        *offset = end;
-        let _ = kept.split_to(chunk.len());
-        Ok(())
+        match self.client.block(self.client.send_once(&request)) {
+            Ok(response) => {
+                self.session = next_session(&response, &self.session);
+                *offset = end;
+                Ok(())
+            }
+            Err(error) => {
+                let mut whole = BytesMut::with_capacity(chunk.len() + kept.len());
+                whole.extend_from_slice(&chunk);
+                whole.extend_from_slice(kept);
+                *kept = whole;
+                Err(error)
+            }
+        }
     }
 
     /// Everything has been written: the registry gets the digest.
@@ -427,7 +448,8 @@ impl<'a> Upload<'a> {
         let mut body = Bytes::new();
         if let Way::Chunks { offset, kept, .. } = &self.way {
             if *offset == 0 {
-                body = Bytes::copy_from_slice(kept);
+                // Kept until the answer has come.
+                body = kept.clone().freeze();
             } else if !kept.is_empty() {
                 let len = kept.len();
                 self.send_chunk(len)?;
