@@ -4,12 +4,14 @@
 //! |---|---|
 //! | an option, its name or its help | [`args`] and the command's own module |
 //! | what a command prints | `commands/` |
+//! | memory | [`heap`] |
 //! | bars and lines while it works | [`progress`] |
 //! | how an error reads, its hint, its exit code | [`error`], [`registry_hint`] |
 
 mod args;
 mod commands;
 mod error;
+mod heap;
 mod output;
 mod progress;
 mod registry_hint;
@@ -23,6 +25,7 @@ use crate::args::{Cli, Command};
 use crate::progress::Shown;
 
 fn main() -> ExitCode {
+    heap::settle();
     let cli = Cli::parse();
     let shown = Shown::start(&cli.output);
     let access = cli.access.access();

@@ -7,6 +7,7 @@
 //! | `auth` | challenges, tokens, where credentials come from |
 //! | `download` | a blob as a reader that goes on where a connection broke |
 //! | `upload` | a blob as a writer that does the same |
+//! | `piece` | buffers that uploads use again |
 //! | `source`, `sink` | an image read, an image written |
 //! | `referrers` | what refers to a manifest, and how that is said where the registry does not know |
 //! | `tags` | listing and removing |
@@ -29,6 +30,7 @@ mod auth;
 mod client;
 mod download;
 mod error;
+mod piece;
 pub mod reference;
 mod referrers;
 mod sink;

@@ -115,8 +115,8 @@ pub struct Run<'a> {
     pub jobs: usize,
 }
 
-/// Most layers indexed at once: each takes about 6 MiB beside its zTOC, and all of them at most 64 MiB.
-pub const MAX_LAYERS_AT_ONCE: usize = 8;
+/// Most layers indexed at once: from registry to registry each takes about 10 MiB beside its zTOC, and all of them at most 64 MiB.
+pub const MAX_LAYERS_AT_ONCE: usize = 6;
 
 impl Run<'_> {
     /// How many of `layers` to work on at once.

@@ -24,6 +24,7 @@ use url::Url;
 
 use super::client::{Access, Client, Request, failed, location, pause, refusal, transport};
 use super::error::{Failure, RegistryError};
+use super::piece::{PIECE, Pieces};
 use super::reference::RepositoryName;
 use super::source::{exists, header};
 use crate::digest::Digest;
@@ -36,10 +37,8 @@ use crate::source::Source;
 pub(super) const CHUNK: usize = 4 << 20;
 /// Longest chunk that a registry may ask for (`OCI-Chunk-Min-Length`).
 const LARGEST_CHUNK: usize = 32 << 20;
-/// Bytes that are handed to a connection at once.
-const PIECE: usize = 256 << 10;
 /// Pieces that wait for a connection.
-const WAITING: usize = 4;
+const WAITING: usize = 3;
 /// What has to arrive before the count of failures begins anew.
 const PROGRESS: u64 = 4 << 20;
 /// How long a registry may take to answer a body that it has got whole.
@@ -60,6 +59,7 @@ pub(super) struct Upload<'a> {
     failures: u32,
     failed_at: u64,
     done: bool,
+    pieces: Pieces,
     /// Room for what is kept.
     _room: Option<OwnedSemaphorePermit>,
 }
@@ -116,6 +116,7 @@ impl<'a> Upload<'a> {
             failures: 0,
             failed_at: 0,
             done: false,
+            pieces: Pieces::default(),
             _room: room,
         };
         this.way = if this.again.is_some() && !small && session.least <= CHUNK {
@@ -184,7 +185,7 @@ impl<'a> Upload<'a> {
         };
         let idle = self.client.options.idle_timeout;
         for piece in bytes.chunks(PIECE) {
-            let piece = Bytes::copy_from_slice(piece);
+            let piece = self.pieces.copy(piece);
             let sent = self.client.block(async {
                 let sent = tokio::time::timeout(idle, running.body.send(piece));
                 self.client.watched(sent).await
@@ -558,8 +559,11 @@ impl Write for Upload<'_> {
         if let Some(meter) = &mut self.meter {
             meter.admit(bytes.len())?;
         }
+        let mut bytes = bytes;
         match &mut self.way {
-            Way::Chunks { kept, .. } => {
+            Way::Chunks { kept, size, .. } => {
+                // No more than fills the chunk: the caller comes again with the rest.
+                bytes = &bytes[..bytes.len().min(size.saturating_sub(kept.len()).max(1))];
                 kept.extend_from_slice(bytes);
                 self.position += bytes.len() as u64;
                 while let Err(error) = self.send_chunks() {
