@@ -178,7 +178,7 @@ fn converted_in_place_and_kept() {
     let Some(namespace) = Namespace::new("converted_in_place_and_kept") else {
         return;
     };
-    let mut rng = Rng::new(seed("interop_containerd::converted_in_place_and_kept", 61));
+    let mut rng = Rng::new(seed("interop::containerd::converted_in_place_and_kept", 61));
     let dir = temp_dir();
     let source = image(&dir.path().join("source"), &mut rng);
     namespace.import(&source);
@@ -278,7 +278,7 @@ fn an_index_beside_an_image() {
     let Some(namespace) = Namespace::new("an_index_beside_an_image") else {
         return;
     };
-    let mut rng = Rng::new(seed("interop_containerd::an_index_beside_an_image", 62));
+    let mut rng = Rng::new(seed("interop::containerd::an_index_beside_an_image", 62));
     let dir = temp_dir();
     namespace.import(&image(&dir.path().join("source"), &mut rng));
     let old = namespace.target(IMAGE);
@@ -371,7 +371,7 @@ fn killed_at_any_moment() {
     let Some(namespace) = Namespace::new("killed_at_any_moment") else {
         return;
     };
-    let mut rng = Rng::new(seed("interop_containerd::killed_at_any_moment", 63));
+    let mut rng = Rng::new(seed("interop::containerd::killed_at_any_moment", 63));
     let dir = temp_dir();
     let source = image(&dir.path().join("source"), &mut rng);
     namespace.import(&image(&dir.path().join("old"), &mut rng));
@@ -418,7 +418,7 @@ fn killed_at_any_moment() {
         }
     }
     say(&format!(
-        "interop_containerd::killed_at_any_moment: {killed} of {rounds} killed"
+        "interop::containerd::killed_at_any_moment: {killed} of {rounds} killed"
     ));
     assert!(killed > 0);
     run(&mut convert()).ok().text();
@@ -434,7 +434,7 @@ fn garbage_is_collected_while_an_image_is_made() {
         return;
     };
     let mut rng = Rng::new(seed(
-        "interop_containerd::garbage_is_collected_while_an_image_is_made",
+        "interop::containerd::garbage_is_collected_while_an_image_is_made",
         66,
     ));
     let dir = temp_dir();
@@ -492,7 +492,7 @@ fn two_at_once() {
     let Some(namespace) = Namespace::new("two_at_once") else {
         return;
     };
-    let mut rng = Rng::new(seed("interop_containerd::two_at_once", 64));
+    let mut rng = Rng::new(seed("interop::containerd::two_at_once", 64));
     let dir = temp_dir();
     let source = image(&dir.path().join("source"), &mut rng);
     let names: Vec<_> = (0..3).map(|n| format!("example.com/app:{n}")).collect();
