@@ -4,6 +4,7 @@
 //! a static busybox and generated files, large enough that the default options index them.
 
 mod containerd;
+mod copies;
 mod docker;
 mod inputs;
 mod lazy;
