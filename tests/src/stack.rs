@@ -253,7 +253,10 @@ impl Stack {
         );
         let mut found: Vec<_> = fs::read_dir(self.state.join(revisions))
             .expect("a repository")
-            .map(|entry| entry.expect("a repository").file_name())
+            .map(|entry| entry.expect("a repository"))
+            // What was deleted leaves an empty directory.
+            .filter(|entry| entry.path().join("link").exists())
+            .map(|entry| entry.file_name())
             .map(|name| format!("sha256:{}", name.to_str().expect("hex")))
             .collect();
         found.sort();

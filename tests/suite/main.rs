@@ -24,7 +24,6 @@ mod hostile;
 mod image_vectors;
 mod images;
 mod interop;
-mod interop_containerd;
 mod layer_vectors;
 mod memory;
 mod pack;

@@ -1,7 +1,9 @@
 //! `copy`, `pull`, `push`: an image as it is, with everything that belongs to it.
 //!
-//! That is all below its root; the SOCI index that an image manifest names, even where nothing lists it; and whatever refers
-//! to a document of it: SOCI indexes v1, signatures, attestations, and what refers to those.
+//! That is all below its root; the SOCI index that an image manifest names, even where nothing lists it; whatever refers
+//! to a document of it: SOCI indexes v1, signatures, attestations, and what refers to those; and what a document of it refers
+//! to. BuildKit's attestations name the manifest that they were made of as their subject, and once an image is converted nothing
+//! lists that manifest any more.
 
 use std::collections::BTreeSet;
 
@@ -139,6 +141,13 @@ fn roots(source: &dyn Source, options: Options<'_>) -> Result<Vec<Descriptor>> {
     })
 }
 
+fn subject_of(document: &Document) -> Option<&Descriptor> {
+    match document {
+        Document::Manifest(manifest) => manifest.subject.as_deref(),
+        Document::Index(index) => index.subject.as_deref(),
+    }
+}
+
 /// Manifests and indexes: those above before those below.
 #[derive(Default)]
 struct Documents {
@@ -176,9 +185,13 @@ impl Documents {
         let mut from = 0;
         for _ in 0..MAX_REFERRER_DEPTH {
             let until = self.documents.len();
-            let mut found = Vec::new();
+            let (mut found, mut subjects) = (Vec::new(), Vec::new());
             for (descriptor, document) in &self.documents[from..until] {
                 found.extend(self.belonging(source, descriptor, document)?);
+                subjects.extend(self.subject(source, document)?);
+            }
+            for subject in subjects {
+                self.take(source, &subject)?;
             }
             for descriptor in found {
                 if !self.seen.contains(&descriptor.digest) {
@@ -189,6 +202,27 @@ impl Documents {
             from = until;
         }
         Ok(beside)
+    }
+
+    /// What a document refers to, where the source has all of it and nothing lists it.
+    fn subject(&self, source: &dyn Source, document: &Document) -> Result<Option<Descriptor>> {
+        let Some(subject) = subject_of(document) else {
+            return Ok(None);
+        };
+        if self.seen.contains(&subject.digest)
+            || !media_type::is_document(&subject.media_type)
+            || !source.has(subject)?
+        {
+            return Ok(None);
+        }
+        if let Some(Document::Manifest(manifest)) = source.parsed(subject)? {
+            for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
+                if !source.has(blob)? {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(subject.clone()))
     }
 
     fn belonging(
@@ -212,11 +246,8 @@ impl Documents {
             {
                 continue;
             }
-            let subject = match source.parsed(&referrer)? {
-                Some(Document::Manifest(manifest)) => manifest.subject,
-                Some(Document::Index(index)) => index.subject,
-                None => None,
-            };
+            let document = source.parsed(&referrer)?;
+            let subject = document.as_ref().and_then(subject_of);
             if subject.is_some_and(|subject| subject.digest == descriptor.digest) {
                 found.push(referrer);
             }

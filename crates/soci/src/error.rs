@@ -40,6 +40,16 @@ pub enum Error {
         /// What it says it is.
         media_type: String,
     },
+    /// A manifest was found, and no image: a Helm chart, a signature, ….
+    #[error("{digest} in {place} is not an image: it is an artifact of the type {artifact_type:?}")]
+    Artifact {
+        /// The source.
+        place: String,
+        /// The manifest.
+        digest: Digest,
+        /// What it says it is: its `artifactType`, or the media type of its config.
+        artifact_type: String,
+    },
     /// None of the manifests that an index lists is there.
     #[error("{place} lists {count} manifests and has none of them")]
     NothingThere {

@@ -114,6 +114,13 @@ impl Image {
         if target.platform.is_none() {
             let manifest = manifest_of(source, &target)?;
             target.platform = config_platform(source, &manifest)?;
+            if target.platform.is_none() {
+                return Err(Error::Artifact {
+                    place,
+                    digest: target.digest,
+                    artifact_type: artifact_type(manifest),
+                });
+            }
         }
         match &target.platform {
             Some(platform) if !is_unknown(platform) => Ok(Self {
@@ -260,6 +267,16 @@ fn distinct(all: Vec<Platform>) -> Vec<Platform> {
     distinct
 }
 
+/// What a manifest that is no image's says it is (OCI image specification, "Guidelines for Artifact Usage").
+fn artifact_type(manifest: Manifest) -> String {
+    if manifest.artifact_type.is_empty() {
+        manifest.config.media_type
+    } else {
+        manifest.artifact_type
+    }
+}
+
+/// The platform in an image's config; none where the config is not an image's.
 fn config_platform(source: &dyn Source, manifest: &Manifest) -> Result<Option<Platform>> {
     if !media_type::is_config(&manifest.config.media_type) {
         return Ok(None);

@@ -3,6 +3,9 @@
 //! Everything runs in one real stack ([`sociable_tests::stack`]). Nothing comes from outside: images are `FROM scratch` with
 //! a static busybox and generated files, large enough that the default options index them.
 
+mod containerd;
+mod copies;
+mod docker;
 mod inputs;
 mod lazy;
 mod listing;

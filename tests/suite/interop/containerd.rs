@@ -1,7 +1,4 @@
 //! Images in a real containerd: converted there, kept by its garbage collector, and run.
-//!
-//! `SOCIABLE_CONTAINERD` is containerd's socket, `SOCIABLE_CONTAINERD_EXEC` are the words before `ctr` that run it where
-//! that containerd is.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -13,7 +10,8 @@ use serde_json::{Value, json};
 use sociable_tests::layout::{self, Layout, media};
 use sociable_tests::rng::Rng;
 use sociable_tests::run::{kill_group, start_group};
-use sociable_tests::{archive, compress, run, say, scaled, seed, skip, sociable, temp_dir};
+use sociable_tests::stack::Stack;
+use sociable_tests::{archive, compress, run, say, scaled, seed, sociable, stack, temp_dir};
 
 const IMAGE: &str = "example.com/app:1";
 const OPTIONS: [&str; 3] = ["--no-cache", "--min-layer-size", "0"];
@@ -21,26 +19,15 @@ const OPTIONS: [&str; 3] = ["--no-cache", "--min-layer-size", "0"];
 /// A namespace of a test's own; it goes with it.
 struct Namespace {
     name: String,
-    socket: String,
-    exec: Vec<String>,
+    stack: &'static Stack,
 }
 
 impl Namespace {
     /// None, and a loud line, where there is no containerd.
     fn new(test: &str) -> Option<Self> {
-        let (Ok(socket), Ok(exec)) = (
-            std::env::var("SOCIABLE_CONTAINERD"),
-            std::env::var("SOCIABLE_CONTAINERD_EXEC"),
-        ) else {
-            skip(&format!(
-                "interop_containerd::{test}: no SOCIABLE_CONTAINERD and SOCIABLE_CONTAINERD_EXEC"
-            ));
-            return None;
-        };
         Some(Self {
             name: format!("{}-{}", test.replace('_', "-"), std::process::id()),
-            socket,
-            exec: exec.split_whitespace().map(str::to_owned).collect(),
+            stack: stack::start()?,
         })
     }
 
@@ -48,20 +35,13 @@ impl Namespace {
     fn beside(&self, name: &str) -> Self {
         Self {
             name: format!("{}-{name}", self.name),
-            socket: self.socket.clone(),
-            exec: self.exec.clone(),
+            stack: self.stack,
         }
     }
 
     fn ctr(&self, words: &[&str]) -> Command {
-        let mut all = self.exec.clone();
-        all.extend(["ctr", "-n", &self.name].map(str::to_owned));
-        let mut command = Command::new(&all[0]);
-        command
-            .args(&all[1..])
-            .args(words)
-            .current_dir("/")
-            .stdin(Stdio::null());
+        let mut command = self.stack.command(["ctr", "-n", &self.name]);
+        command.args(words);
         command
     }
 
@@ -73,7 +53,7 @@ impl Namespace {
     fn sociable(&self, words: &[&str]) -> Command {
         let mut command = sociable(words);
         command
-            .env("CONTAINERD_ADDRESS", &self.socket)
+            .env("CONTAINERD_ADDRESS", self.stack.containerd_socket())
             .env("CONTAINERD_NAMESPACE", &self.name);
         command
     }
@@ -198,7 +178,7 @@ fn converted_in_place_and_kept() {
     let Some(namespace) = Namespace::new("converted_in_place_and_kept") else {
         return;
     };
-    let mut rng = Rng::new(seed("interop_containerd::converted_in_place_and_kept", 61));
+    let mut rng = Rng::new(seed("interop::containerd::converted_in_place_and_kept", 61));
     let dir = temp_dir();
     let source = image(&dir.path().join("source"), &mut rng);
     namespace.import(&source);
@@ -298,7 +278,7 @@ fn an_index_beside_an_image() {
     let Some(namespace) = Namespace::new("an_index_beside_an_image") else {
         return;
     };
-    let mut rng = Rng::new(seed("interop_containerd::an_index_beside_an_image", 62));
+    let mut rng = Rng::new(seed("interop::containerd::an_index_beside_an_image", 62));
     let dir = temp_dir();
     namespace.import(&image(&dir.path().join("source"), &mut rng));
     let old = namespace.target(IMAGE);
@@ -391,7 +371,7 @@ fn killed_at_any_moment() {
     let Some(namespace) = Namespace::new("killed_at_any_moment") else {
         return;
     };
-    let mut rng = Rng::new(seed("interop_containerd::killed_at_any_moment", 63));
+    let mut rng = Rng::new(seed("interop::containerd::killed_at_any_moment", 63));
     let dir = temp_dir();
     let source = image(&dir.path().join("source"), &mut rng);
     namespace.import(&image(&dir.path().join("old"), &mut rng));
@@ -438,7 +418,7 @@ fn killed_at_any_moment() {
         }
     }
     say(&format!(
-        "interop_containerd::killed_at_any_moment: {killed} of {rounds} killed"
+        "interop::containerd::killed_at_any_moment: {killed} of {rounds} killed"
     ));
     assert!(killed > 0);
     run(&mut convert()).ok().text();
@@ -454,7 +434,7 @@ fn garbage_is_collected_while_an_image_is_made() {
         return;
     };
     let mut rng = Rng::new(seed(
-        "interop_containerd::garbage_is_collected_while_an_image_is_made",
+        "interop::containerd::garbage_is_collected_while_an_image_is_made",
         66,
     ));
     let dir = temp_dir();
@@ -512,7 +492,7 @@ fn two_at_once() {
     let Some(namespace) = Namespace::new("two_at_once") else {
         return;
     };
-    let mut rng = Rng::new(seed("interop_containerd::two_at_once", 64));
+    let mut rng = Rng::new(seed("interop::containerd::two_at_once", 64));
     let dir = temp_dir();
     let source = image(&dir.path().join("source"), &mut rng);
     let names: Vec<_> = (0..3).map(|n| format!("example.com/app:{n}")).collect();
@@ -539,12 +519,7 @@ fn packed_and_run() {
         return;
     };
     // A program that needs nothing: the busybox of the place where containerd is.
-    let mut busybox = namespace.exec.clone();
-    busybox.extend(["cat", "/usr/bin/busybox"].map(str::to_owned));
-    let busybox = run(Command::new(&busybox[0])
-        .args(&busybox[1..])
-        .current_dir("/"))
-    .ok();
+    let busybox = namespace.stack.run("cat /usr/bin/busybox").ok();
     let dir = temp_dir();
     let root = dir.path().join("root");
     std::fs::create_dir_all(root.join("bin")).expect("a directory");
@@ -600,7 +575,8 @@ fn what_is_not_there() {
     namespace.import(&image(&dir.path().join("source"), &mut rng));
     let place = format!("containerd:{IMAGE}");
     let mut elsewhere = sociable(["inspect", &place, "--containerd-namespace", "no-such-one"]);
-    let elsewhere = run(elsewhere.env("CONTAINERD_ADDRESS", &namespace.socket)).refused();
+    let elsewhere =
+        run(elsewhere.env("CONTAINERD_ADDRESS", namespace.stack.containerd_socket())).refused();
     // Other tests' namespaces may have one of the same name.
     let (_, found) = elsewhere.stderr.split_once("; the name").expect("a hint");
     assert!(
