@@ -65,6 +65,15 @@ impl Log {
     }
 }
 
+impl<'a> IntoIterator for &'a Log {
+    type Item = &'a Exchange;
+    type IntoIter = std::slice::Iter<'a, Exchange>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 impl std::fmt::Display for Log {
     /// A line a request: for the message of a failed assertion.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
