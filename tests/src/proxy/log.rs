@@ -77,7 +77,7 @@ impl<'a> IntoIterator for &'a Log {
 impl std::fmt::Display for Log {
     /// A line a request: for the message of a failed assertion.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for e in self.iter() {
+        for e in self {
             let Exchange {
                 request, up, down, ..
             } = e;
