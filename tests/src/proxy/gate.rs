@@ -160,10 +160,10 @@ impl Tokens {
         let mut challenge =
             format!(r#"Bearer realm="http://{address}{REALM}",service="the proxy""#);
         if !scopes.is_empty() {
-            challenge += &format!(r#",scope="{}""#, scopes.join(" "));
+            challenge.extend([",scope=\"", &scopes.join(" "), "\""]);
         }
         if token.is_some() {
-            challenge += &format!(r#",error="{problem}""#);
+            challenge.extend([",error=\"", problem, "\""]);
         }
         let refused = Answer::error(401, "UNAUTHORIZED", "authentication required");
         Some(refused.with("WWW-Authenticate", challenge))

@@ -65,10 +65,19 @@ impl Log {
     }
 }
 
+impl<'a> IntoIterator for &'a Log {
+    type Item = &'a Exchange;
+    type IntoIter = std::slice::Iter<'a, Exchange>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 impl std::fmt::Display for Log {
     /// A line a request: for the message of a failed assertion.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for e in self.iter() {
+        for e in self {
             let Exchange {
                 request, up, down, ..
             } = e;

@@ -27,10 +27,7 @@ enum End {
 /// Serves one client until it leaves, or a fault ends it.
 pub(super) fn connection(shared: &Shared, stream: &TcpStream) {
     let mut reader = BufReader::with_capacity(PIECE, stream);
-    loop {
-        let Ok(Some(request)) = http::read_request(&mut reader) else {
-            break;
-        };
+    while let Ok(Some(request)) = http::read_request(&mut reader) {
         let index = {
             let mut state = shared.state();
             state.log.push(Exchange {
