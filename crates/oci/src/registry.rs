@@ -2,7 +2,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`reference`] | what a user types |
+//! | [`mod@reference`] | what a user types |
 //! | `client` | one request: authorisation, redirects, when it is tried again |
 //! | `auth` | challenges, tokens, where credentials come from |
 //! | `download` | a blob as a reader that goes on where a connection broke |
