@@ -7,14 +7,10 @@ pub(crate) fn hint(error: &RegistryError) -> Option<String> {
     let host = &error.host;
     let failure = &error.failure;
     Some(match failure {
-        Failure::Transport { why, .. }
-            if why.contains("InvalidContentType") || why.contains("unexpected message") =>
-        {
+        Failure::Tls(why) if why.contains("InvalidContentType") => {
             format!("the registry seems to speak plain HTTP: --plain-http {host}")
         }
-        Failure::Transport { why, .. }
-            if why.contains("certificate") || why.contains("UnknownIssuer") =>
-        {
+        Failure::Tls(_) => {
             format!(
                 "name the registry's certificate authority with --ca FILE; --skip-tls-verify {host} trusts anybody who answers there"
             )

@@ -150,13 +150,22 @@ pub(super) fn transport(error: reqwest::Error) -> Failure {
     let connecting = error.is_connect();
     let error = error.without_url();
     let mut why = error.to_string();
+    let mut tls = false;
     let mut next = std::error::Error::source(&error);
     while let Some(cause) = next {
+        let inner = cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        tls |=
+            cause.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>());
         let text = cause.to_string();
         if !why.contains(&text) {
             why = format!("{why}: {text}");
         }
         next = cause.source();
+    }
+    if tls && connecting {
+        return Failure::Tls(why);
     }
     Failure::Transport { connecting, why }
 }

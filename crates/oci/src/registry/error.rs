@@ -46,6 +46,8 @@ pub enum Failure {
         /// What the library below says.
         why: String,
     },
+    /// Both sides could not agree on an encrypted connection: no TLS there, or a certificate that nobody trusts.
+    Tls(String),
     /// Next to nothing came for so long.
     Stalled(Duration),
     /// The registry asks to wait for longer than the user wants to.
@@ -127,6 +129,7 @@ impl fmt::Display for Failure {
             ),
             Self::Wait(wait) => write!(f, "the registry asks to wait for {} s", wait.as_secs()),
             Self::Transport { why, .. }
+            | Self::Tls(why)
             | Self::Redirect(why)
             | Self::Answer(why)
             | Self::Credentials(why) => f.write_str(why),
