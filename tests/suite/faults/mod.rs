@@ -2,8 +2,10 @@
 //!
 //! Whatever happens, the result is right, or there is none and a sentence says why.
 
+mod auth;
 mod downloads;
 mod killed;
+mod referrers;
 mod uploads;
 
 use std::cell::Cell;
