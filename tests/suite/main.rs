@@ -20,6 +20,7 @@ use sociable_tests::{Measured, Run};
 mod crash;
 mod differential;
 mod docker;
+mod faults;
 mod hostile;
 mod image_vectors;
 mod images;

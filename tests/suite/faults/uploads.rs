@@ -1,0 +1,164 @@
+//! What can go wrong while an image is written.
+
+use sociable_tests::proxy::{Fault, Gate, Rule, Tokens};
+use sociable_tests::registry::Kind;
+use sociable_tests::run;
+
+use super::Lab;
+
+/// Layers that are too large to be kept in memory and sent at once.
+const LARGE: usize = 6 << 20;
+
+/// A registry that takes nothing over from its other repositories, so that layers move.
+fn without_mounts(lab: &Lab) {
+    lab.fresh();
+    lab.proxy
+        .add(Rule::on("POST", "/blobs/uploads/").does(Fault::RefuseMount));
+}
+
+#[test]
+fn broken_uploads_go_on() {
+    let Some(lab) = Lab::with("broken_uploads_go_on", Kind::Distribution, LARGE) else {
+        return;
+    };
+    let expected = lab.undisturbed();
+    for (method, fault) in [
+        ("PATCH", Fault::CutRequest { after: 3_000_000 }),
+        ("PATCH", Fault::LoseAnswer),
+        ("PUT", Fault::LoseAnswer),
+        ("POST", Fault::status(503)),
+        ("PATCH", Fault::LoseUpload),
+        ("PUT", Fault::LoseUpload),
+        ("PATCH|PUT", Fault::BodyLimit(5 << 20)),
+    ] {
+        without_mounts(&lab);
+        let limit = matches!(fault, Fault::BodyLimit(_));
+        let rule = Rule::on(method, "/blobs/uploads/");
+        let rule = if limit { rule } else { rule.first(1) };
+        lab.proxy.add(rule.does(fault));
+        lab.right(run(&mut lab.convert()), &expected);
+        let log = lab.proxy.log();
+        let up: u64 = log.iter().map(|e| e.up).sum();
+        assert!(up > LARGE as u64, "nothing was uploaded\n{log}");
+        if limit {
+            // What was taken came in pieces.
+            let taken = log.of("PATCH", "/blobs/uploads/");
+            let pieces = taken.iter().filter(|e| e.status() == 202 && e.up > 0);
+            assert!(pieces.count() >= 2, "{log}");
+        }
+    }
+}
+
+#[test]
+fn lost_uploads_are_given_up() {
+    let Some(lab) = Lab::with("lost_uploads_are_given_up", Kind::Distribution, LARGE) else {
+        return;
+    };
+    for method in ["PATCH", "PUT"] {
+        without_mounts(&lab);
+        lab.proxy
+            .add(Rule::on(method, "/blobs/uploads/").does(Fault::LoseUpload));
+        let done = run(lab.convert().args(["--retries", "2"]));
+        lab.refused(done, &[method, "404", "\nhint: "]);
+    }
+}
+
+#[test]
+fn tags_that_stay() {
+    let Some(lab) = Lab::new("tags_that_stay") else {
+        return;
+    };
+    lab.proxy
+        .add(Rule::on("PUT", "/manifests/").does(Fault::ImmutableTags));
+    let before = lab.result("src/app", "1");
+    let done = run(&mut lab.convert_to(&lab.proxy.image("src/app:1"))).refused();
+    assert!(done.stderr.contains("immutable"), "{done}");
+    assert!(done.stderr.contains("\nhint: "), "{done}");
+    assert!(done.stderr.contains("--tag-suffix"), "{done}");
+    assert_eq!(lab.result("src/app", "1"), before);
+}
+
+#[test]
+fn tokens_expire_in_the_middle() {
+    let Some(lab) = Lab::with("tokens_expire_in_the_middle", Kind::Distribution, LARGE) else {
+        return;
+    };
+    let expected = lab.undisturbed();
+    without_mounts(&lab);
+    lab.proxy.guard(Gate::Tokens(
+        Tokens::new("somebody", "a secret", "an identity").uses(3),
+    ));
+    let auth = lab.dir.path().join("auth.json");
+    // "somebody:a secret"
+    let text = format!(
+        r#"{{"auths":{{"{}":{{"auth":"c29tZWJvZHk6YSBzZWNyZXQ="}}}}}}"#,
+        lab.proxy.address()
+    );
+    std::fs::write(&auth, text).expect("write credentials");
+    let done = run(lab.convert().arg("-v").arg("--authfile").arg(&auth));
+    let said = done.text() + &done.stderr;
+    for secret in ["a secret", "c29tZWJvZHk6YSBzZWNyZXQ", "short-lived-secret"] {
+        assert!(!said.contains(secret), "{secret}: {said}");
+    }
+    lab.right(done, &expected);
+    let log = lab.proxy.log();
+    assert!(log.count("GET|POST", "/token") > 2, "{log}");
+}
+
+#[test]
+fn the_tag_comes_last() {
+    let Some(lab) = Lab::new("the_tag_comes_last") else {
+        return;
+    };
+    let expected = lab.undisturbed();
+    let _ = run(&mut lab.convert_to(&lab.proxy.image("src/app:1"))).ok();
+    assert_eq!(lab.result("src/app", "1"), Some(expected));
+    let log = lab.proxy.log();
+    let writes = log.of("PUT|PATCH|POST", "/");
+    let last = writes.last().expect("something was written");
+    assert!(last.is("PUT", "/manifests/1"), "{log}");
+    assert_eq!(log.count("PUT", "/manifests/1"), 1, "{log}");
+}
+
+#[test]
+fn nothing_moves_twice() {
+    let Some(lab) = Lab::new("nothing_moves_twice") else {
+        return;
+    };
+    let cache = lab.dir.path().join("cache");
+    let convert = || {
+        let mut command = lab.command(&[
+            "convert",
+            &lab.proxy.image("src/app:1"),
+            &lab.dest(),
+            "--min-layer-size",
+            "0",
+        ]);
+        command.arg("--cache-dir").arg(&cache);
+        command
+    };
+    let _ = run(&mut convert()).ok();
+    let log = lab.proxy.log();
+    // The registry takes layers over from the other repository.
+    for n in [0, 1] {
+        let digest = sociable_tests::sha256(&lab.layers[n]);
+        let mounted = log
+            .of("POST", "/blobs/uploads/")
+            .into_iter()
+            .any(|e| e.request.query("mount") == Some(digest.clone()) && e.status() == 201);
+        assert!(mounted, "{log}");
+    }
+    let up: u64 = log.iter().map(|e| e.up).sum();
+    assert!(up < 1 << 20, "a layer was uploaded\n{log}");
+
+    lab.proxy.forget();
+    let _ = run(&mut convert()).ok();
+    let log = lab.proxy.log();
+    for n in [0, 1] {
+        assert_eq!(log.count("GET", &lab.layer(n)), 0, "{log}");
+        let digest = sociable_tests::sha256(&lab.layers[n]);
+        assert_eq!(log.count("GET", &digest), 0, "{log}");
+    }
+    let up: u64 = log.of("PATCH|PUT", "/blobs/").iter().map(|e| e.up).sum();
+    assert_eq!(up, 0, "{log}");
+}
