@@ -29,7 +29,7 @@ fn registry_to_registry() {
     let start = Instant::now();
     let _ = run(&mut lab.convert()).ok();
     let micros = u64::try_from(start.elapsed().as_micros()).expect("a short time");
-    let (mut wrong, mut killed, count) = (Vec::new(), 0, scaled(200).max(10));
+    let (mut wrong, mut killed, count) = (Vec::new(), 0, scaled(200).max(5));
     for round in 0..count {
         begin();
         let mut command = lab.convert();

@@ -48,7 +48,7 @@ impl Lab {
             let noise = rng.noise(large);
             tar.extend(archive::entry(b'0', b"large", b"", &noise));
             tar.extend(archive::END);
-            compress::gzip(&tar, 1)
+            compress::gzip(&tar, 6)
         };
         let layers = vec![layer(&small, "small.txt"), layer(b"other", "other.txt")];
         let dir = temp_dir();

@@ -133,6 +133,20 @@ fn tags_by_pattern() {
 }
 
 #[test]
+fn small_files_of_large_layers() {
+    let Some(lab) = Lab::with("small_files", Kind::Distribution, 8 << 20) else {
+        return;
+    };
+    let _ = run(lab.convert().args(["--span-size", "262144"])).ok();
+    lab.proxy.forget();
+    let cat = run(&mut lab.command(&["cat", &lab.dest(), "/small.txt"])).ok();
+    assert_eq!(cat.stdout, lab.small);
+    let log = lab.proxy.log();
+    let down: u64 = log.iter().map(|e| e.down).sum();
+    assert!(down < 4 << 20, "{down} bytes\n{log}");
+}
+
+#[test]
 fn mirrors_first() {
     let Some(lab) = Lab::new("mirrors_first") else {
         return;
