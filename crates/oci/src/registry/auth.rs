@@ -381,6 +381,10 @@ fn default_files() -> Vec<PathBuf> {
 
 fn in_file(file: &Path, name: &RepositoryName) -> Result<Option<Credentials>, Failure> {
     let failed = |why: String| Failure::Credentials(format!("{}: {why}", file.display()));
+    let asked = match name.registry.as_str() {
+        "docker.io" => DOCKER_HUB,
+        host => host,
+    };
     for key in keys(name) {
         let open = File::open(file).map_err(|error| failed(format!("cannot be read: {error}")))?;
         match docker_credential::get_credential_from_reader(BufReader::new(open), &key) {
@@ -389,10 +393,11 @@ fn in_file(file: &Path, name: &RepositoryName) -> Result<Option<Credentials>, Fa
                 if user.is_empty() && password.is_empty() => {}
             Ok(found) => return Ok(Some(into(found))),
             Err(CredentialRetrievalError::NoCredentialConfigured) => {}
+            // Docker asks helpers for hosts only; what one makes of a longer name says nothing.
             Err(CredentialRetrievalError::HelperFailure { stdout, .. })
-                if stdout.contains("credentials not found") => {}
+                if key != asked || stdout.contains("credentials not found") => {}
             // An entry of `auths` beside a store is empty: the store, asked for this name above, has nothing for it.
-            Err(CredentialRetrievalError::CredentialDecodingError) if key != name.registry => {}
+            Err(CredentialRetrievalError::CredentialDecodingError) if key != asked => {}
             Err(error) => return Err(failed(format!("credentials of {key}: {}", say(&error)))),
         }
     }
