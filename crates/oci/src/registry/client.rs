@@ -156,8 +156,8 @@ pub(super) fn transport(error: reqwest::Error) -> Failure {
         let inner = cause
             .downcast_ref::<std::io::Error>()
             .and_then(std::io::Error::get_ref);
-        tls |=
-            cause.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>());
+        tls |= cause.is::<rustls::Error>()
+            || inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
         let text = cause.to_string();
         if !why.contains(&text) {
             why = format!("{why}: {text}");
