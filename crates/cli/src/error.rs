@@ -157,6 +157,7 @@ fn hint(error: &Error) -> Option<&'static str> {
         }
         Error::Layer { source, .. } => index_hint(source)?,
         Error::NoPlatform { .. } => "name one of these with --platform, or take --all-platforms",
+        Error::Moved { .. } => "run the command again, for what is there now",
         Error::PlainLayer { .. } => {
             "`sociable convert` compresses and indexes such layers in one pass"
         }

@@ -18,6 +18,7 @@ use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::image::{Image, Kind, PlatformImage, Platforms, manifest_of};
 use crate::layers::{self, Job, Prepared};
+use crate::moved::InPlace;
 use crate::names::{INDEX_DIGEST, INDEX_V2, LAYER_DIGEST, MANIFEST_DIGEST, PREFETCH};
 use crate::outcome::{IndexedLayer, LayerOutcome, SkipReason};
 use crate::prefetch::Prefetch;
@@ -140,6 +141,7 @@ pub(crate) fn convert_prepared(
 
     let assembled = {
         let existing = sink.existing();
+        let in_place = InPlace::begin(image, existing.as_deref());
         let prior = Prior::find(source, &chosen, image, existing.as_deref(), options);
         let job = Job {
             source,
@@ -158,6 +160,7 @@ pub(crate) fn convert_prepared(
         if options.also_v1 {
             assembled.add_v1(job, &chosen, &outcomes)?;
         }
+        in_place.end(existing.as_deref())?;
         assembled
     };
     if run.cancel.is_cancelled() {

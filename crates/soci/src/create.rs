@@ -9,6 +9,7 @@ use crate::convert::{Blob, Options, Report, build_indexes, others};
 use crate::error::{Error, Result};
 use crate::image::{Image, Kind};
 use crate::layers::{self, Job, Prepared};
+use crate::moved::InPlace;
 use crate::prior::Prior;
 use crate::progress::Run;
 use crate::soci_index::Version;
@@ -47,6 +48,7 @@ pub(crate) fn create_prepared(
     };
     let documents = documents(source, &roots)?;
     let existing = sink.existing();
+    let in_place = InPlace::begin(image, existing.as_deref());
     let prior = Prior::find(source, &chosen, image, existing.as_deref(), options);
     let job = Job {
         source,
@@ -65,7 +67,6 @@ pub(crate) fn create_prepared(
 
     let (built, without_index) = build_indexes(job, Version::V1, &chosen, &outcomes)?;
     drop(prior);
-    drop(existing);
     // What an index lists has to be there before it.
     for (descriptor, manifest) in documents.iter().rev() {
         if let Some(manifest) = manifest {
@@ -73,6 +74,8 @@ pub(crate) fn create_prepared(
         }
         sink.import_from(source, descriptor)?;
     }
+    in_place.end(existing.as_deref())?;
+    drop(existing);
     if run.cancel.is_cancelled() {
         return Err(Error::Cancelled);
     }

@@ -136,6 +136,19 @@ pub enum Error {
         /// Why.
         source: Box<EncodeError>,
     },
+    /// Somebody moved a tag while its image was converted in place.
+    #[error(
+        "{place} was {before} and is {} now: somebody moved it meanwhile, and it stays as it is",
+        now.as_ref().map_or_else(|| "gone".to_owned(), ToString::to_string)
+    )]
+    Moved {
+        /// The image.
+        place: String,
+        /// What it was.
+        before: Box<Digest>,
+        /// What it is.
+        now: Option<Box<Digest>>,
+    },
     /// A layer that is a plain tar where none is wanted.
     #[error("layer {layer} of {place} is not compressed, and cannot be copied as it is")]
     PlainLayer {

@@ -32,6 +32,7 @@ pub mod found;
 pub mod image;
 pub mod inspect;
 mod layers;
+mod moved;
 pub mod names;
 pub mod outcome;
 pub mod pack;

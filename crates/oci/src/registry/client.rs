@@ -299,13 +299,24 @@ impl Client {
         )))
     }
 
-    /// Headers for a repository of a host, with authorisation as far as it is known to be needed.
+    /// Whether a URL is the registry's own. Uploads may go elsewhere, and credentials must not.
+    fn is_own(&self, repository: &RepositoryName, url: &Url) -> bool {
+        self.url(repository, "")
+            .is_ok_and(|own| same_origin(&own, url))
+    }
+
+    /// Headers for a request to `url`, with authorisation as far as it is known to be needed, and as it is the registry's.
     pub(super) async fn authorized(
         &self,
         repository: &RepositoryName,
+        url: &Url,
         scopes: &[String],
         mut headers: HeaderMap,
     ) -> Result<HeaderMap, Failure> {
+        self.may_send(url)?;
+        if !self.is_own(repository, url) {
+            return Ok(headers);
+        }
         let header = self
             .keyring
             .header(self.http(&repository.registry), repository, scopes, |url| {
@@ -394,8 +405,8 @@ impl Client {
             return false;
         };
         let host = &request.repository.registry;
-        // Only the registry itself may say where its tokens are: not where it redirects to.
-        if !same_origin(response.url(), &request.url) {
+        // Only the registry itself may say where its tokens are: not where it redirects or uploads to.
+        if !self.is_own(request.repository, response.url()) {
             return false;
         }
         let had_authorization = again;
@@ -410,7 +421,12 @@ impl Client {
     async fn once(&self, request: &Request<'_>) -> Result<Response, Failure> {
         let mut url = request.url.clone();
         let mut headers = self
-            .authorized(request.repository, &request.scopes, request.headers.clone())
+            .authorized(
+                request.repository,
+                &url,
+                &request.scopes,
+                request.headers.clone(),
+            )
             .await?;
         for _ in 0..=MAX_REDIRECTS {
             self.may_send(&url)?;
@@ -609,6 +625,38 @@ mod tests {
                 "{url}"
             );
         }
+    }
+
+    #[test]
+    fn credentials_are_for_the_registry_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("auth.json");
+        std::fs::write(&file, r#"{"auths":{"r.example":{"auth":"dTpw"}}}"#).unwrap();
+        let client = Client::new(Options {
+            authfile: Some(file),
+            ..Options::default()
+        })
+        .unwrap();
+        client.keyring.learn("r.example", Challenge::Basic);
+        let name = "r.example/a"
+            .parse::<super::super::Reference>()
+            .unwrap()
+            .name;
+        let sent = |url: &str| {
+            let url = url.parse().unwrap();
+            let scopes = [Access::Push.scope(&name)];
+            let headers = client.authorized(&name, &url, &scopes, HeaderMap::new());
+            client
+                .block(headers)
+                .map(|headers| headers.contains_key(AUTHORIZATION))
+        };
+        assert_eq!(
+            sent("https://r.example/v2/a/blobs/uploads/1").ok(),
+            Some(true)
+        );
+        assert_eq!(sent("https://uploads.example/1").ok(), Some(false));
+        assert_eq!(sent("https://r.example:444/1").ok(), Some(false));
+        assert!(sent("http://r.example/1").is_err(), "not encrypted");
     }
 
     #[test]

@@ -161,7 +161,9 @@ impl<'a> Upload<'a> {
                 }
             }
             let scopes = [Access::Push.scope(&repository)];
-            let headers = client.authorized(&repository, &scopes, headers).await?;
+            let headers = client
+                .authorized(&repository, &url, &scopes, headers)
+                .await?;
             let stream = futures_util::stream::unfold(receiver, |mut receiver| async {
                 let piece = receiver.recv().await?;
                 Some((Ok::<_, Infallible>(piece), receiver))
