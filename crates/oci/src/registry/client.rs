@@ -145,6 +145,18 @@ impl Access {
     }
 }
 
+/// Whether an error is, or wraps, one of TLS: errors of I/O hide what they wrap from their `source`.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    if error.is::<rustls::Error>() {
+        return true;
+    }
+    let wrapped = error.downcast_ref::<std::io::Error>();
+    match wrapped.and_then(std::io::Error::get_ref) {
+        Some(inner) => is_tls(inner),
+        None => error.source().is_some_and(is_tls),
+    }
+}
+
 /// What reqwest says of a failure, without the URL, which may hold a secret.
 pub(super) fn transport(error: reqwest::Error) -> Failure {
     let connecting = error.is_connect();
@@ -153,11 +165,7 @@ pub(super) fn transport(error: reqwest::Error) -> Failure {
     let mut tls = false;
     let mut next = std::error::Error::source(&error);
     while let Some(cause) = next {
-        let inner = cause
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        tls |= cause.is::<rustls::Error>()
-            || inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
+        tls |= is_tls(cause);
         let text = cause.to_string();
         if !why.contains(&text) {
             why = format!("{why}: {text}");
