@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use sociable_tests::layout::media;
 use sociable_tests::proxy::{Answer, Exchange, Fault, Proxy, Rule};
-use sociable_tests::run;
+use sociable_tests::{run, sha256};
 
 use super::Lab;
 
@@ -188,20 +189,10 @@ fn redirects() {
     // Storage elsewhere: it must not learn who we are there.
     let storage = Proxy::start(lab.registry.address());
     lab.fresh();
-    lab.proxy.guard(sociable_tests::proxy::Gate::Basic {
-        user: "somebody".to_owned(),
-        password: "a secret".to_owned(),
-    });
+    let auth = lab.log_in();
     lab.proxy.add(
         Rule::on("GET", "/v2/src/app/blobs/").does(Fault::RedirectTo(storage.address().to_owned())),
     );
-    let auth = lab.dir.path().join("auth.json");
-    // "somebody:a secret"
-    let text = format!(
-        r#"{{"auths":{{"{}":{{"auth":"c29tZWJvZHk6YSBzZWNyZXQ="}}}}}}"#,
-        lab.proxy.address()
-    );
-    std::fs::write(&auth, text).expect("write credentials");
     let convert = || {
         let mut command = lab.convert();
         command.arg("--authfile").arg(&auth);
@@ -227,21 +218,73 @@ fn one_blob_is_denied() {
     lab.refused(run(&mut lab.convert()), &["401", "\nhint: ", "log in"]);
 }
 
+/// The image's manifest, and the bytes of another one that leads to the same blobs.
+fn manifests(lab: &Lab) -> (Vec<u8>, Vec<u8>) {
+    let manifest = lab.image.blob(&lab.digest()).expect("the manifest");
+    let mut other = manifest.clone();
+    other.push(b'\n');
+    (manifest, other)
+}
+
 #[test]
 fn manifests_that_are_others() {
     let Some(lab) = Lab::new("manifests_that_are_others") else {
         return;
     };
-    let index = lab.image.index_json().expect("index.json");
-    let index: serde_json::Value = serde_json::from_slice(&index).expect("JSON");
-    let digest = index["manifests"][0]["digest"].as_str().expect("a digest");
-    let mut other = lab.image.blob(digest).expect("the manifest");
-    other.push(b'\n');
+    let (_, other) = manifests(&lab);
     // By digest, the answer is another document.
     lab.proxy
         .add(Rule::on("GET", "/v2/src/app/manifests/").does(Fault::Instead(other)));
-    let source = format!("docker://{}/src/app@{digest}", lab.proxy.address());
+    let source = format!("docker://{}/src/app@{}", lab.proxy.address(), lab.digest());
     let mut command = lab.command(&["convert", &source, &lab.dest()]);
     command.args(["--no-cache", "--min-layer-size", "0"]);
-    lab.refused(run(&mut command), &["error: "]);
+    lab.refused(run(&mut command), &["error: ", &lab.digest()]);
+}
+
+#[test]
+fn manifests_whose_digest_is_a_lie() {
+    let Some(lab) = Lab::new("manifests_whose_digest_is_a_lie") else {
+        return;
+    };
+    let (manifest, other) = manifests(&lab);
+    let lie = sha256(&other);
+    let mut answer = Answer::status(200)
+        .with("Content-Type", media::MANIFEST)
+        .with("Docker-Content-Digest", &lie);
+    answer.body = manifest;
+    lab.proxy
+        .add(Rule::on("GET", "/v2/src/app/manifests/").does(Fault::Answer(answer)));
+    lab.refused(
+        run(&mut lab.convert()),
+        &["the registry says", &lie, &lab.digest()],
+    );
+}
+
+#[test]
+fn manifests_that_change_meanwhile() {
+    let Some(lab) = Lab::new("manifests_that_change_meanwhile") else {
+        return;
+    };
+    let expected = lab.undisturbed();
+    let (_, other) = manifests(&lab);
+    let tag = "/v2/src/app/manifests/1";
+    // The tag moves once it has been read: what was read first counts.
+    lab.fresh();
+    lab.proxy.add(
+        Rule::on("GET|HEAD", tag)
+            .after(1)
+            .does(Fault::Instead(other.clone())),
+    );
+    let _ = run(&mut lab.convert()).ok();
+    assert_eq!(lab.result(&lab.repository(), "1"), Some(expected));
+    // HEAD tells of one image, GET gives another: what came counts.
+    lab.fresh();
+    lab.proxy
+        .add(Rule::on("GET", tag).does(Fault::Instead(other.clone())));
+    let pull = lab.dir.path().join("pulled");
+    let pull = sociable_tests::layout::Layout::open(pull);
+    let image = lab.proxy.image("src/app:1");
+    let _ = run(&mut lab.command(&["pull", &image, &pull.arg()])).ok();
+    assert!(lab.proxy.log().faults() > 0);
+    assert_eq!(pull.blob(&sha256(&other)), Some(other));
 }

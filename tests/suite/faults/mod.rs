@@ -3,16 +3,18 @@
 //! Whatever happens, the result is right, or there is none and a sentence says why.
 
 mod auth;
+mod disk;
 mod downloads;
 mod killed;
 mod referrers;
 mod uploads;
 
 use std::cell::Cell;
+use std::path::PathBuf;
 use std::process::Command;
 
 use sociable_tests::layout::{self, Layout, media};
-use sociable_tests::proxy::Proxy;
+use sociable_tests::proxy::{Gate, Proxy};
 use sociable_tests::registry::{self, Kind, Registry};
 use sociable_tests::rng::Rng;
 use sociable_tests::{Run, archive, compress, run, sociable, temp_dir};
@@ -111,6 +113,28 @@ impl Lab {
         let mut command = self.command(&["convert", &source, dest]);
         command.args(["--no-cache", "--min-layer-size", "0"]);
         command
+    }
+
+    /// The image's digest.
+    fn digest(&self) -> String {
+        let index = self.image.index_json().expect("index.json");
+        let index: serde_json::Value = serde_json::from_slice(&index).expect("JSON");
+        let digest = index["manifests"][0]["digest"].as_str();
+        digest.expect("a digest").to_owned()
+    }
+
+    /// Lets in nobody but one user: a file with that user's credentials.
+    fn log_in(&self) -> PathBuf {
+        self.proxy.guard(Gate::Basic {
+            user: "somebody".to_owned(),
+            password: "a secret".to_owned(),
+        });
+        let file = self.dir.path().join("auth.json");
+        let host = self.proxy.address();
+        // "somebody:a secret"
+        let text = format!(r#"{{"auths":{{"{host}":{{"auth":"c29tZWJvZHk6YSBzZWNyZXQ="}}}}}}"#);
+        std::fs::write(&file, text).expect("write credentials");
+        file
     }
 
     /// The path of a layer's blob.

@@ -1,12 +1,14 @@
 //! Indexes of generation 1: beside the image, with the referrers API or without; and commands on many images.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::thread;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use sociable_tests::layout::media;
 use sociable_tests::proxy::{Fault, Rule};
 use sociable_tests::registry::{self, Kind};
-use sociable_tests::run;
+use sociable_tests::{http, run, sha256};
 
 use super::Lab;
 use crate::s;
@@ -59,23 +61,112 @@ fn indexes_beside_the_image() {
 }
 
 #[test]
-fn eight_at_once() {
-    let Some(lab) = Lab::new("eight_at_once") else {
-        return;
-    };
-    thread::scope(|scope| {
-        for n in 0..8 {
-            let mut create = lab.create(&format!("tool {n}"));
-            scope.spawn(move || drop(run(&mut create).ok()));
-        }
-    });
+fn many_at_once() {
+    for writers in [2, 8] {
+        let Some(lab) = Lab::new("many_at_once") else {
+            return;
+        };
+        thread::scope(|scope| {
+            for n in 0..writers {
+                let mut create = lab.create(&format!("tool {n}"));
+                scope.spawn(move || drop(run(&mut create).ok()));
+            }
+        });
+        let address = lab.registry.address();
+        assert_eq!(list(&lab, "src/app").len(), writers);
+        let found = registry::complete(address, "src/app", &lab.fallback());
+        assert!(found.is_ok(), "{found:?}");
+    }
+}
+
+/// The entries of the list under the fallback tag.
+fn list(lab: &Lab, repository: &str) -> Vec<Value> {
+    let list = registry::manifest(lab.registry.address(), repository, &lab.fallback());
+    let (list, _) = list.expect("a list");
+    let mut list: Value = serde_json::from_slice(&list).expect("JSON");
+    list["manifests"]
+        .take()
+        .as_array()
+        .expect("entries")
+        .clone()
+}
+
+/// The entries that the referrers API has.
+fn by_api(lab: &Lab, repository: &str) -> Vec<Value> {
+    let path = format!("/v2/{repository}/referrers/{}", lab.digest());
+    let answer = http::ask(lab.registry.address(), "GET", &path, &[], b"").expect("an answer");
+    assert_eq!(answer.head.status, 200);
+    let list: Value = serde_json::from_slice(&answer.body).expect("JSON");
+    list["manifests"].as_array().expect("entries").clone()
+}
+
+/// Something else that refers to the image, such as a signature.
+fn sign(lab: &Lab) -> String {
     let address = lab.registry.address();
-    let (list, _) = registry::manifest(address, "src/app", &lab.fallback()).expect("a list");
-    let list: Value = serde_json::from_slice(&list).expect("JSON");
-    let entries = list["manifests"].as_array().expect("entries");
-    assert_eq!(entries.len(), 8, "{list:#}");
-    let found = registry::complete(address, "src/app", &lab.fallback());
-    assert!(found.is_ok(), "{found:?}");
+    let manifest = lab.image.blob(&lab.digest()).expect("the manifest");
+    let image: Value = serde_json::from_slice(&manifest).expect("JSON");
+    let signature = json!({
+        "schemaVersion": 2, "mediaType": media::MANIFEST, "artifactType": "application/vnd.example.signature",
+        "config": image["config"], "layers": [],
+        "subject": {"mediaType": media::MANIFEST, "digest": lab.digest(), "size": manifest.len()},
+    });
+    let signature = signature.to_string().into_bytes();
+    let digest = sha256(&signature);
+    registry::push(address, "src/app", &digest, media::MANIFEST, &signature);
+    let tags = registry::tags(address, "src/app");
+    if tags.contains(&lab.fallback()) {
+        // The registry has no referrers API: whoever signs keeps the list.
+        let mut entries = list(lab, "src/app");
+        entries.push(json!({
+            "mediaType": media::MANIFEST, "digest": digest, "size": signature.len(),
+            "artifactType": "application/vnd.example.signature",
+        }));
+        let list = json!({"schemaVersion": 2, "mediaType": media::INDEX, "manifests": entries});
+        let list = list.to_string();
+        let tag = lab.fallback();
+        registry::push(address, "src/app", &tag, media::INDEX, list.as_bytes());
+    }
+    digest
+}
+
+#[test]
+fn what_refers_to_an_image_comes_along() {
+    for kind in Kind::ALL {
+        let Some(lab) = Lab::with("what_refers_comes_along", kind, super::LARGE) else {
+            return;
+        };
+        let _ = run(&mut lab.create("a tool")).ok();
+        let signature = sign(&lab);
+        let entries = |repository: &str| match kind {
+            Kind::Distribution => list(&lab, repository),
+            Kind::Olareg => by_api(&lab, repository),
+        };
+        let digests = |repository: &str| {
+            let entries = entries(repository);
+            let digests = entries.iter().map(|e| e["digest"].to_string());
+            digests.collect::<BTreeSet<_>>()
+        };
+        let before = digests("src/app");
+        assert_eq!(before.len(), 2, "{kind:?}: {before:?}");
+        let copy = lab.proxy.image("copied:1");
+        let _ = run(&mut lab.command(&["copy", &lab.proxy.image("src/app:1"), &copy])).ok();
+        assert_eq!(lab.result("copied", "1"), Some(lab.digest()));
+        assert_eq!(digests("copied"), before, "{kind:?}");
+
+        // Removing indexes leaves the signature.
+        let _ = run(&mut lab.command(&["rm", "--index", &copy])).ok();
+        let left = digests("copied");
+        assert_eq!(left, [format!("{signature:?}")].into(), "{kind:?}");
+        assert_eq!(digests("src/app"), before, "{kind:?}");
+
+        // Generation 2 is part of what the tag names.
+        let _ = run(&mut lab.convert()).ok();
+        let copy = lab.proxy.image("copied:2");
+        let _ = run(&mut lab.command(&["copy", &lab.dest(), &copy])).ok();
+        let converted = lab.result(&lab.repository(), "1");
+        assert_eq!(lab.result("copied", "2"), converted);
+        let _ = run(&mut lab.command(&["verify", &copy])).ok();
+    }
 }
 
 #[test]
@@ -102,7 +193,14 @@ fn batches_go_on() {
         .lines()
         .map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}")))
         .collect();
-    assert_eq!(lines.len(), 3, "{done}");
+    let results: Vec<_> = lines.iter().map(|l| l["result"].as_str()).collect();
+    assert_eq!(
+        results,
+        [Some("converted"), Some("failed"), Some("converted")]
+    );
+    let why = lines[1]["why"].as_str().expect("why it failed");
+    assert!(why.contains("missing"), "{why}");
+    assert!(done.stderr.contains("1 of 3 images failed"), "{done}");
     assert!(lab.result("x", "1").is_some() && lab.result("z", "1").is_some());
     assert_eq!(lab.result("y", "1"), None);
 }

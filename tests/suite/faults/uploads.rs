@@ -1,8 +1,11 @@
 //! What can go wrong while an image is written.
 
-use sociable_tests::proxy::{Fault, Gate, Rule, Tokens};
-use sociable_tests::registry::Kind;
-use sociable_tests::run;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sociable_tests::layout::media;
+use sociable_tests::proxy::{Fault, Gate, Proxy, Rule, Tokens};
+use sociable_tests::registry::{self, Kind};
+use sociable_tests::{run, sha256};
 
 use super::Lab;
 
@@ -79,6 +82,61 @@ fn tags_that_stay() {
 }
 
 #[test]
+fn tags_that_somebody_else_moves() {
+    let Some(lab) = Lab::new("tags_that_somebody_else_moves") else {
+        return;
+    };
+    let mut other = lab.image.blob(&lab.digest()).expect("the manifest");
+    other.push(b'\n');
+    let theirs = sha256(&other);
+    // When the work is done and only the tag is left, somebody pushes.
+    let (address, pushed) = (lab.registry.address().to_owned(), AtomicBool::new(false));
+    let push = move |_: &sociable_tests::http::Request| {
+        if !pushed.swap(true, Ordering::SeqCst) {
+            registry::push(&address, "src/app", "1", media::MANIFEST, &other);
+        }
+        false
+    };
+    lab.proxy
+        .add(Rule::on("PUT", "/v2/src/app/manifests/sha256:").only(push));
+    let image = lab.proxy.image("src/app:1");
+    let done = run(&mut lab.convert_to(&image)).refused();
+    assert!(done.stderr.contains(&theirs), "{done}");
+    assert!(done.stderr.contains("\nhint: "), "{done}");
+    assert_eq!(lab.result("src/app", "1"), Some(theirs), "theirs stays");
+    // Again: now theirs is what is converted.
+    let _ = run(&mut lab.convert_to(&image)).ok();
+    assert_ne!(lab.result("src/app", "1"), Some(lab.digest()));
+}
+
+#[test]
+fn uploads_that_lead_elsewhere() {
+    let Some(lab) = Lab::with("uploads_that_lead_elsewhere", Kind::Distribution, LARGE) else {
+        return;
+    };
+    let expected = lab.undisturbed();
+    let storage = Proxy::start(lab.registry.address());
+    let convert = |plain: &str| {
+        without_mounts(&lab);
+        let auth = lab.log_in();
+        let to = Fault::RedirectTo(storage.address().to_owned());
+        lab.proxy.add(Rule::on("POST", "/blobs/uploads/").does(to));
+        let mut command = lab.convert();
+        command.arg("--authfile").arg(auth);
+        run(command.args(["--plain-http", plain]))
+    };
+    // In the clear to a host that nobody named: refused.
+    let elsewhere = lab.registry.address();
+    lab.refused(convert(elsewhere), &["not encrypted", "--plain-http"]);
+    assert_eq!(storage.log().0.len(), 0, "{}", storage.log());
+    lab.right(convert(storage.address()), &expected);
+    let log = storage.log();
+    let up: u64 = log.iter().map(|e| e.up).sum();
+    assert!(up > LARGE as u64, "{log}");
+    assert!(log.authorized().is_empty(), "{log}");
+}
+
+#[test]
 fn tokens_expire_in_the_middle() {
     let Some(lab) = Lab::with("tokens_expire_in_the_middle", Kind::Distribution, LARGE) else {
         return;
@@ -141,7 +199,7 @@ fn nothing_moves_twice() {
     let log = lab.proxy.log();
     // The registry takes layers over from the other repository.
     for n in [0, 1] {
-        let digest = sociable_tests::sha256(&lab.layers[n]);
+        let digest = sha256(&lab.layers[n]);
         let mounted = log
             .of("POST", "/blobs/uploads/")
             .into_iter()
@@ -156,7 +214,7 @@ fn nothing_moves_twice() {
     let log = lab.proxy.log();
     for n in [0, 1] {
         assert_eq!(log.count("GET", &lab.layer(n)), 0, "{log}");
-        let digest = sociable_tests::sha256(&lab.layers[n]);
+        let digest = sha256(&lab.layers[n]);
         assert_eq!(log.count("GET", &digest), 0, "{log}");
     }
     let up: u64 = log.of("PATCH|PUT", "/blobs/").iter().map(|e| e.up).sum();
