@@ -26,6 +26,8 @@ enum End {
 
 /// Serves one client until it leaves, or a fault ends it.
 pub(super) fn connection(shared: &Shared, stream: &TcpStream) {
+    // Heads and bodies are written apart; neither waits for the other's acknowledgement.
+    let _ = stream.set_nodelay(true);
     let mut reader = BufReader::with_capacity(PIECE, stream);
     while let Ok(Some(request)) = http::read_request(&mut reader) {
         let index = {
@@ -297,6 +299,7 @@ impl Turn<'_> {
     /// Asks the registry, and sends what it says as the plan has it.
     fn pass_on(&self, request: &Request, body: &mut impl Read, plan: &Plan) -> io::Result<End> {
         let upstream = TcpStream::connect(&self.shared.upstream)?;
+        upstream.set_nodelay(true)?;
         let mut to = &upstream;
         let mut forwarded = request.clone();
         forwarded.headers.set("Connection", "close");

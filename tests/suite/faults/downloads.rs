@@ -218,12 +218,12 @@ fn one_blob_is_denied() {
     lab.refused(run(&mut lab.convert()), &["401", "\nhint: ", "log in"]);
 }
 
-/// The image's manifest, and the bytes of another one that leads to the same blobs.
+/// The image's manifest, and another one that leads to the same blobs.
 fn manifests(lab: &Lab) -> (Vec<u8>, Vec<u8>) {
     let manifest = lab.image.blob(&lab.digest()).expect("the manifest");
-    let mut other = manifest.clone();
-    other.push(b'\n');
-    (manifest, other)
+    let mut other: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
+    other["annotations"] = serde_json::json!({"org.example.other": "yes"});
+    (manifest, other.to_string().into_bytes())
 }
 
 #[test]
