@@ -114,6 +114,12 @@ impl Registries {
         RegistrySource::new(&self.client, reference)
     }
 
+    /// The same from the registry itself, whatever mirrors there are: for what is to be changed.
+    #[must_use]
+    pub fn direct(&self, reference: &Reference) -> RegistrySource {
+        RegistrySource::direct(&self.client, reference)
+    }
+
     /// An image, for writing.
     ///
     /// # Errors

@@ -111,18 +111,14 @@ pub trait Sink: Send + Sync {
     /// # Errors
     /// When it cannot be read or written, or is damaged.
     fn import_from(&self, source: &dyn Source, descriptor: &Descriptor) -> Result<bool> {
-        if self.acquire(source, descriptor)? {
-            return Ok(false);
-        }
         if media_type::is_document(&descriptor.media_type) {
+            if self.acquire(source, descriptor)? {
+                return Ok(false);
+            }
             self.put_document(&descriptor.media_type, &source.document(descriptor)?)?;
             return Ok(true);
         }
-        let mut reader = verified(descriptor, source.blob(descriptor)?);
-        let mut writer = self.begin_from(source, descriptor)?;
-        copy(&mut reader, &mut writer, &source.name(), &self.name())?;
-        writer.commit_trusted(&descriptor.digest, descriptor.size)?;
-        Ok(true)
+        import_blob(self, source, descriptor)
     }
 
     /// Makes the image visible, atomically and as the last thing. The blobs that `update` names must be there.
@@ -130,6 +126,22 @@ pub trait Sink: Send + Sync {
     /// # Errors
     /// When that fails; the destination then is as it was before.
     fn finish(self: Box<Self>, update: &IndexUpdate) -> Result<()>;
+}
+
+/// Copies a blob from `source`, verified on the way, unless it is there; says whether it copied.
+pub(crate) fn import_blob<S: Sink + ?Sized>(
+    sink: &S,
+    source: &dyn Source,
+    descriptor: &Descriptor,
+) -> Result<bool> {
+    if sink.acquire(source, descriptor)? {
+        return Ok(false);
+    }
+    let mut reader = verified(descriptor, source.blob(descriptor)?);
+    let mut writer = sink.begin_from(source, descriptor)?;
+    copy(&mut reader, &mut writer, &source.name(), &sink.name())?;
+    writer.commit_trusted(&descriptor.digest, descriptor.size)?;
+    Ok(true)
 }
 
 /// Who computes the digest of a blob being written.

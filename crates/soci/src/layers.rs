@@ -262,13 +262,7 @@ fn known(
         copy(job, layer, stop)?;
         let digest = job.sink.put(&bytes)?;
         let size = bytes.len() as u64;
-        remember(
-            job.cache,
-            job.settings,
-            layer,
-            |out| out.write_all(&bytes),
-            job.run,
-        );
+        // Not into the cache: whoever made that index vouches for this image's, and not for other images on the same layers.
         let origin = Origin::Index;
         return Ok(Some(facts(&ztoc, digest, size, origin, job.settings)));
     }

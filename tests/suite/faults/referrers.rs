@@ -269,3 +269,61 @@ fn mirrors_first() {
     let _ = pull("from-registry");
     assert!(lab.proxy.log().count("GET", &lab.layer(0)) > 0);
 }
+
+/// A layout whose `index.json` itself lists the platforms: a tag holds one document, so they get an index.
+#[test]
+fn several_images_without_an_index_get_one() {
+    let Some(lab) = Lab::new("several_images_without_an_index_get_one") else {
+        return;
+    };
+    let flat = sociable_tests::layout::Layout::create(lab.dir.path().join("flat"));
+    let platforms = ["amd64", "arm64"];
+    let images: Vec<Value> = platforms
+        .iter()
+        .zip(&lab.layers)
+        .map(|(architecture, layer)| {
+            let layer = flat.add(media::GZIP, layer);
+            let config = json!({"architecture": architecture, "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}});
+            let config = flat.add(media::CONFIG, config.to_string().as_bytes());
+            let manifest = json!({"schemaVersion": 2, "mediaType": media::MANIFEST, "config": config, "layers": [layer]});
+            let mut manifest = flat.add(media::MANIFEST, manifest.to_string().as_bytes());
+            manifest["platform"] = json!({"architecture": architecture, "os": "linux"});
+            manifest
+        })
+        .collect();
+    flat.set_index(&images);
+    let address = lab.registry.address();
+    for (n, command) in ["push", "create", "convert"].into_iter().enumerate() {
+        let repository = format!("flat{n}");
+        let dest = lab.proxy.image(&format!("{repository}:1"));
+        let mut command = lab.command(&[command, &flat.arg(), &dest]);
+        if n > 0 {
+            command.args(["--all-platforms", "--no-cache", "--min-layer-size", "0"]);
+        }
+        let _ = run(&mut command).ok();
+        let complete = registry::complete(address, &repository, "1").expect("complete");
+        assert!(complete.is_some());
+        let (bytes, _) = registry::manifest(address, &repository, "1").expect("an index");
+        let index: Value = serde_json::from_slice(&bytes).expect("JSON");
+        let manifests = index["manifests"].as_array().expect("an index");
+        let listed: BTreeSet<_> = manifests
+            .iter()
+            .filter_map(|entry| entry["platform"]["architecture"].as_str())
+            .collect();
+        assert_eq!(listed, BTreeSet::from(platforms), "{index}");
+    }
+}
+
+/// `latest` is nobody's tag: a digest has none that a suffix could go behind.
+#[test]
+fn a_digest_has_no_tag_for_a_suffix() {
+    let Some(lab) = Lab::new("a_digest_has_no_tag_for_a_suffix") else {
+        return;
+    };
+    let digest = lab.result("src/app", "1").expect("the image");
+    let image = lab.proxy.image(&format!("src/app@{digest}"));
+    let done = run(&mut lab.command(&["convert", &image, "--tag-suffix", "-soci"]));
+    assert_eq!(done.code, Some(2), "{done}");
+    assert!(done.stderr.contains("no tag"), "{done}");
+    assert_eq!(registry::tags(lab.registry.address(), "src/app"), ["1"]);
+}

@@ -52,7 +52,9 @@ pub(crate) fn beside(source: &Transport, suffix: Option<&str>) -> Result<Transpo
     };
     match source {
         Transport::Registry(reference) => {
-            let tag = reference.tag.as_deref().unwrap_or("latest");
+            let Some(tag) = reference.tag.as_deref() else {
+                return Err(no_tag(source));
+            };
             Ok(Transport::Registry(
                 reference.with_tag(format!("{tag}{suffix}")),
             ))
@@ -64,10 +66,12 @@ pub(crate) fn beside(source: &Transport, suffix: Option<&str>) -> Result<Transpo
             path: path.clone(),
             tag: Some(format!("{tag}{suffix}")),
         }),
-        _ => Err(CliError::usage(format!(
-            "{source} has no tag for --tag-suffix to go behind"
-        ))),
+        _ => Err(no_tag(source)),
     }
+}
+
+fn no_tag(source: &Transport) -> CliError {
+    CliError::usage(format!("{source} has no tag for --tag-suffix to go behind"))
 }
 
 /// The lines of a list: `SOURCE [DESTINATION]`; empty ones and those that begin with # do not count.
@@ -182,16 +186,12 @@ pub(crate) fn run(
     let (mut failed, mut made) = (0, 0);
     for (number, item) in items.iter().enumerate() {
         if progress::interrupted() {
-            return Err(CliError::interrupted(format!(
-                "interrupted after {number} of {} images",
-                items.len()
-            ))
-            .hint("run the command again: what is done is found at the destination"));
+            return Err(interrupted(number, items));
         }
         let before = current(&item.destination, access);
         let outcome = convert(item);
         if progress::interrupted() && outcome.is_err() {
-            continue;
+            return Err(interrupted(number, items));
         }
         let mut line = Line {
             source: item.source.to_string(),
@@ -236,12 +236,20 @@ pub(crate) fn run(
     Ok(())
 }
 
+fn interrupted(done: usize, items: &[Item]) -> CliError {
+    CliError::interrupted(format!(
+        "interrupted after {done} of {} images",
+        items.len()
+    ))
+    .hint("run the command again: what is done is found at the destination")
+}
+
 /// What is at a destination now, as far as that can be told quickly.
 fn current(destination: &Transport, access: &Access) -> Option<Digest> {
     let Transport::Registry(reference) = destination else {
         return None;
     };
-    let source = access.registries().ok()?.source(reference);
+    let source = access.registries().ok()?.direct(reference);
     let index = source.index().ok()?;
     Some(index.manifests.first()?.digest)
 }

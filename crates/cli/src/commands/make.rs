@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use sociable_oci::{Access, Transport};
+use sociable_oci::{Access, Source, Transport};
 use sociable_soci::cache::Cache;
 use sociable_soci::convert::{Options, Report, convert};
 use sociable_soci::create as soci_create;
@@ -220,7 +220,15 @@ fn make(
     };
     let run = shown.run(args.run.jobs);
     // That a source is not there is said before anything is made at the destination.
-    let Some(source) = from.open(access)? else {
+    // In place, what is changed is what the registry has, whatever mirrors say.
+    let opened = match from {
+        Transport::Registry(reference) if from.same_place(destination) => {
+            let direct = access.registries()?.direct(reference);
+            Some(Box::new(direct) as Box<dyn Source>)
+        }
+        from => from.open(access)?,
+    };
+    let Some(source) = opened else {
         let (input, name) = opened::stream(from)?;
         let plain = opened::plain(from);
         let sink = create(destination, access)?;

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Rm, access: &Access, shown: &Shown) -> Result<(), CliEr
         )));
     };
     let registries = access.registries()?;
-    let source = registries.source(reference);
+    let source = registries.direct(reference);
     let image = Image::open(&source, args.image.tag())?;
     let platforms = match args.platforms.platforms() {
         Platforms::Default => Platforms::All,

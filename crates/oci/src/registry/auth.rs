@@ -138,10 +138,9 @@ impl Keyring {
     /// The `Authorization` header for a request, as far as the host has asked for one.
     pub(super) async fn header(
         self: &Arc<Self>,
-        http: &reqwest::Client,
         name: &RepositoryName,
         scopes: &[String],
-        may_send: impl Fn(&Url) -> Result<(), Failure>,
+        http_for: impl Fn(&Url) -> Result<reqwest::Client, Failure>,
     ) -> Result<Option<HeaderValue>, Failure> {
         let challenge = self
             .challenges
@@ -167,9 +166,12 @@ impl Keyring {
                 {
                     return Ok(Some(token.header.clone()));
                 }
-                may_send(&realm)?;
+                let http = http_for(&realm)?;
                 let credentials = self.credentials(name).await?;
-                let token = fetch(http, realm, service, scopes, &credentials).await?;
+                let fetched = fetch(&http, realm, service, scopes, &credentials);
+                let token = tokio::time::timeout(PATIENCE, fetched)
+                    .await
+                    .map_err(|_| Failure::Stalled(PATIENCE))??;
                 let header = token.header.clone();
                 tokens.insert(key, token);
                 Ok(Some(header))
@@ -223,6 +225,8 @@ fn secret(text: &str) -> Result<HeaderValue, Failure> {
     Ok(value)
 }
 
+/// How long a token service may take, all in all.
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Most bytes of a token service's answer.
 const MAX_TOKEN: usize = 1 << 20;
 
@@ -240,7 +244,7 @@ async fn fetch(
         expires_in: Option<u64>,
     }
     let mut place = realm.clone();
-    place.set_query(None);
+    super::client::hide(&mut place);
     let failed = |why: String| Failure::Credentials(format!("token service {place}: {why}"));
     let mut fields: Vec<(&str, &str)> = Vec::new();
     if let Some(service) = &service {
@@ -270,10 +274,7 @@ async fn fetch(
     };
     let asked = Instant::now();
     let transport = |error: reqwest::Error| super::client::transport(error);
-    let mut response = tokio::time::timeout(Duration::from_mins(1), request.send())
-        .await
-        .map_err(|_| Failure::Stalled(Duration::from_mins(1)))?
-        .map_err(transport)?;
+    let mut response = request.send().await.map_err(transport)?;
     let status = response.status();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(transport)? {

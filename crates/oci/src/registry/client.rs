@@ -108,6 +108,14 @@ impl<'a> Request<'a> {
     }
 }
 
+/// Takes from a URL what may be secret.
+pub(super) fn hide(url: &mut Url) {
+    url.set_query(None);
+    // A URL that cannot have these has none.
+    let _ = url.set_password(None);
+    let _ = url.set_username("");
+}
+
 pub(super) fn failed(
     method: &Method,
     url: &Url,
@@ -116,7 +124,7 @@ pub(super) fn failed(
     failure: Failure,
 ) -> RegistryError {
     let mut shown = url.clone();
-    shown.set_query(None);
+    hide(&mut shown);
     RegistryError {
         host: repository.registry.clone(),
         method: method.to_string(),
@@ -284,26 +292,25 @@ impl Client {
         self.options.plain_http.iter().any(|plain| plain == host)
     }
 
-    pub(super) fn http(&self, host: &str) -> &reqwest::Client {
-        let skip = &self.options.skip_tls_verify;
+    /// The connections for a URL: verified, unless the user said otherwise of its very host.
+    pub(super) fn http(&self, url: &Url) -> &reqwest::Client {
         match &self.unverified {
-            Some(unverified) if skip.iter().any(|skipped| skipped == host) => unverified,
+            Some(unverified) if names(&self.options.skip_tls_verify, url) => unverified,
             _ => &self.http,
         }
     }
 
     /// Whether something may be sent to a URL at all: not in the clear, unless the user said so.
     fn may_send(&self, url: &Url) -> Result<(), Failure> {
-        let named = authority(url);
         let fine = url.scheme() == "https"
-            || (url.scheme() == "http"
-                && (self.is_plain(&named) || self.is_plain(url.host_str().unwrap_or(""))));
+            || (url.scheme() == "http" && names(&self.options.plain_http, url));
         if fine {
             return Ok(());
         }
         Err(Failure::Redirect(format!(
-            "the registry leads to {}://{named}, which is not encrypted",
-            url.scheme()
+            "the registry leads to {}://{}, which is not encrypted",
+            url.scheme(),
+            authority(url)
         )))
     }
 
@@ -327,8 +334,9 @@ impl Client {
         }
         let header = self
             .keyring
-            .header(self.http(&repository.registry), repository, scopes, |url| {
-                self.may_send(url)
+            .header(repository, scopes, |realm| {
+                self.may_send(realm)?;
+                Ok(self.http(realm).clone())
             })
             .await?;
         if let Some(header) = header {
@@ -429,17 +437,17 @@ impl Client {
     async fn once(&self, request: &Request<'_>) -> Result<Response, Failure> {
         let mut url = request.url.clone();
         let mut headers = self
-            .authorized(
+            .watched(self.authorized(
                 request.repository,
                 &url,
                 &request.scopes,
                 request.headers.clone(),
-            )
-            .await?;
+            ))
+            .await??;
         for _ in 0..=MAX_REDIRECTS {
             self.may_send(&url)?;
             let sent = self
-                .http(&authority(&url))
+                .http(&url)
                 .request(request.method.clone(), url.clone())
                 .headers(headers.clone())
                 .body(request.body.clone())
@@ -494,15 +502,16 @@ impl Client {
 pub(super) async fn refusal(mut response: Response) -> Failure {
     let code = response.status().as_u16();
     let mut body = Vec::new();
-    // A body that cannot be read says nothing.
-    while let Ok(Ok(Some(chunk))) =
-        tokio::time::timeout(Duration::from_secs(10), response.chunk()).await
-    {
-        body.extend_from_slice(&chunk);
-        if body.len() > MAX_ERROR_BODY {
-            break;
+    let read = async {
+        // A body that cannot be read says nothing.
+        while let Ok(Some(chunk)) = response.chunk().await {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_ERROR_BODY {
+                break;
+            }
         }
-    }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(10), read).await;
     Failure::Status {
         code,
         errors: ApiError::parse(&body),
@@ -545,6 +554,17 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
     let date = httpdate::parse_http_date(text).ok()?;
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+/// Whether a list of hosts names the one of a URL: as `HOST` or with its port, which may be the usual one.
+fn names(hosts: &[String], url: &Url) -> bool {
+    let host = url.host_str().unwrap_or("");
+    let with_port = url
+        .port_or_known_default()
+        .map(|port| format!("{host}:{port}"));
+    hosts
+        .iter()
+        .any(|named| Some(named) == with_port.as_ref() || (named == host && url.port().is_none()))
 }
 
 /// `HOST[:PORT]`.
@@ -633,6 +653,12 @@ mod tests {
                 "{url}"
             );
         }
+        let names = |host: &str, url: &str| super::names(&[host.to_owned()], &url.parse().unwrap());
+        assert!(names("r.example:80", "http://r.example/x"));
+        assert!(names("r.example:443", "https://r.example/x"));
+        assert!(names("r.example", "https://r.example/x"));
+        assert!(!names("r.example", "https://r.example:444/x"));
+        assert!(!names("r.example:443", "http://r.example/x"));
     }
 
     #[test]

@@ -56,33 +56,43 @@ impl Download {
             slow: Slowness::new(client.options.idle_timeout),
         };
         if offset < size {
-            client.block(this.open())?;
+            client.block(async {
+                match this.open().await {
+                    Ok(()) => Ok(()),
+                    Err(Err(error)) => Err(error),
+                    Err(Ok(broken)) => this.again(broken).await,
+                }
+            })?;
         }
         Ok(this)
     }
 
-    async fn open(&mut self) -> Result<(), RegistryError> {
-        let (response, skip) = self
+    /// Connects anew, at `position`. `Err(Ok(…))` is what broke on the way there; `Err(Err(…))` was given up.
+    async fn open(&mut self) -> Result<(), Result<Failure, RegistryError>> {
+        let (response, mut skip) = self
             .client
             .range(&self.repository, &self.url, self.position, None)
-            .await?;
+            .await
+            .map_err(Err)?;
         self.response = Some(response);
-        let end = self.position;
-        self.position -= skip;
         // A registry without ranges sends everything again.
-        while self.position < end {
-            match self.next().await {
+        while skip > 0 {
+            let broken = match self.next().await {
                 Ok(Some(chunk)) => {
-                    let known = (end - self.position).min(chunk.len() as u64);
-                    self.position += known;
-                    self.chunk = chunk.slice(usize::try_from(known).unwrap_or(chunk.len())..);
+                    let known = usize::try_from(skip).map_or(chunk.len(), |n| n.min(chunk.len()));
+                    skip -= known as u64;
+                    self.chunk = chunk.slice(known..);
+                    continue;
                 }
-                Ok(None) => {
-                    let failure = Failure::Answer("the blob is shorter than before".to_owned());
-                    return Err(self.fail(failure));
-                }
-                Err(failure) => return Err(self.fail(failure)),
-            }
+                Ok(None) => Failure::Transport {
+                    connecting: false,
+                    why: format!("the connection ended before byte {}", self.position),
+                },
+                Err(failure) => failure,
+            };
+            self.response = None;
+            self.chunk = Bytes::new();
+            return Err(Ok(broken));
         }
         Ok(())
     }
@@ -127,6 +137,16 @@ impl Download {
                 },
                 Err(failure) => failure,
             };
+            self.again(failure).await?;
+            if !self.chunk.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Connects anew after a failure, as often as that may be done.
+    async fn again(&mut self, mut failure: Failure) -> Result<(), RegistryError> {
+        loop {
             self.response = None;
             if self.position - self.failed_at.min(self.position) >= PROGRESS {
                 self.failures = 0;
@@ -141,11 +161,9 @@ impl Download {
             client.sleep(wait).await.map_err(|f| self.fail(f))?;
             self.slow = Slowness::new(client.options.idle_timeout);
             match self.open().await {
-                Ok(()) if !self.chunk.is_empty() => return Ok(()),
-                Ok(()) => {}
-                // What broke while skipping is tried again like anything else; what `range` gave up is given up.
-                Err(error) if error.failure.may_pass() && self.response.is_some() => {}
-                Err(error) => return Err(error),
+                Ok(()) => return Ok(()),
+                Err(Ok(broken)) => failure = broken,
+                Err(Err(error)) => return Err(error),
             }
         }
     }

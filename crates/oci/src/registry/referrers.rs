@@ -5,6 +5,7 @@
 //! which every writer has to keep up by itself. Registries have no conditional write, so two writers can undo each
 //! other's entry: after writing, each waits for longer than such a race lasts, looks again, and repeats if its entry is gone.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,9 +42,10 @@ pub(super) fn list(
     if let Some(found) = by_api(client, repository, subject)? {
         return Ok(found);
     }
-    Ok(by_tag(client, repository, subject)?
-        .map(|index| index.manifests)
-        .unwrap_or_default())
+    Ok(match by_tag(client, repository, subject)? {
+        Tagged::List(index) => index.manifests,
+        Tagged::Nothing | Tagged::Other => Vec::new(),
+    })
 }
 
 /// `None` where the registry has no such API.
@@ -54,7 +56,8 @@ fn by_api(
 ) -> Result<Option<Vec<Descriptor>>> {
     let mut url = client.url(repository, &format!("referrers/{subject}"))?;
     let mut all = Vec::new();
-    loop {
+    let mut seen = BTreeSet::new();
+    while seen.insert(url.clone()) {
         let request = Request::new(Method::GET, url.clone(), repository, Access::Pull, &[200])
             .header(ACCEPT, media_type::OCI_INDEX);
         let answer = client.block(async {
@@ -62,7 +65,7 @@ fn by_api(
             // Some registries answer unknown paths with a page of theirs.
             let is_index = super::source::header(&response, CONTENT_TYPE.as_str())
                 .is_some_and(|text| text.starts_with(media_type::OCI_INDEX));
-            let next = super::tags::next_page(&response);
+            let next = super::tags::next_page(&response).map_err(|f| request.failed(f))?;
             let bytes = body(client, response, limits::MAX_DOCUMENT).await;
             Ok((is_index, next, bytes.map_err(|f| request.failed(f))?))
         });
@@ -98,20 +101,24 @@ fn by_api(
             None => return Ok(Some(all)),
         }
     }
+    Err(super::tags::circle(repository, &url).into())
 }
 
-fn by_tag(
-    client: &Arc<Client>,
-    repository: &RepositoryName,
-    subject: &Digest,
-) -> Result<Option<Index>> {
+/// What the fallback tag leads to.
+enum Tagged {
+    Nothing,
+    List(Index),
+    /// Somebody uses the tag for something else.
+    Other,
+}
+
+fn by_tag(client: &Arc<Client>, repository: &RepositoryName, subject: &Digest) -> Result<Tagged> {
     match fetch(client, repository, &fallback_tag(subject)) {
         Ok(found) if media_type::is_index(&found.descriptor.media_type) => {
-            parse(repository, subject, &found.bytes).map(Some)
+            parse(repository, subject, &found.bytes).map(Tagged::List)
         }
-        // Somebody uses the tag for something else.
-        Ok(_) => Ok(None),
-        Err(error) if error.failure.status() == Some(404) => Ok(None),
+        Ok(_) => Ok(Tagged::Other),
+        Err(error) if error.failure.status() == Some(404) => Ok(Tagged::Nothing),
         Err(error) => Err(error.into()),
     }
 }
@@ -135,7 +142,17 @@ fn change(
     let tag = fallback_tag(subject);
     let url = client.url(repository, &format!("manifests/{tag}"))?;
     for _ in 0..ROUNDS {
-        let mut index = by_tag(client, repository, subject)?.unwrap_or_else(|| Index::new(vec![]));
+        let mut index = match by_tag(client, repository, subject)? {
+            Tagged::List(index) => index,
+            Tagged::Nothing => Index::new(vec![]),
+            Tagged::Other => {
+                return Err(Error::Incomplete {
+                    place: format!("docker://{repository}:{tag}"),
+                    why: "the tag is that of a list of referrers, and leads to something else"
+                        .to_owned(),
+                });
+            }
+        };
         // After a round: it held through the time in which another writer could have undone it.
         if holds(&index) {
             return Ok(());
@@ -145,7 +162,11 @@ fn change(
         let request = Request::new(Method::PUT, url.clone(), repository, Access::Push, &[201])
             .header(CONTENT_TYPE, media_type::OCI_INDEX)
             .body(index.to_bytes());
-        client.block(client.send(&request))?;
+        // Sent once: a list that was read a while ago must not go over what others have written since.
+        match client.block(client.send_once(&request)) {
+            Err(error) if !error.failure.may_pass() => return Err(error.into()),
+            _ => {}
+        }
         let wait = SETTLE.mul_f64(1.0 + jitter());
         client
             .block(client.sleep(wait))
@@ -180,7 +201,7 @@ pub(super) fn remove(
     subject: &Digest,
     referrer: &Digest,
 ) -> Result<bool> {
-    if by_tag(client, repository, subject)?.is_none() {
+    if !matches!(by_tag(client, repository, subject)?, Tagged::List(_)) {
         return Ok(false);
     }
     change(

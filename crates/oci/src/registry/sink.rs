@@ -14,10 +14,10 @@ use super::source::{Presence, RegistrySource, exists, fetch, header};
 use super::upload::{Upload, mount};
 use super::{referrers, upload};
 use crate::digest::Digest;
-use crate::document::{Descriptor, Manifest};
+use crate::document::{Descriptor, Document, Index, REF_NAME};
 use crate::error::{Error, Result};
 use crate::media_type;
-use crate::sink::{BlobWriter, Hashing, IndexUpdate, Sink};
+use crate::sink::{BlobWriter, Hashing, IndexUpdate, Sink, import_blob};
 use crate::source::{Source, verified};
 
 /// An image in a registry, for writing. See the [module](super).
@@ -133,6 +133,36 @@ impl RegistrySink {
         Ok((descriptor.media_type.clone(), found.bytes))
     }
 
+    /// What the tag is to lead to: a tag holds one document, so several images without an index get one.
+    fn root(&self, update: &IndexUpdate) -> Result<Descriptor> {
+        let mut images = Vec::new();
+        for entry in update.entries() {
+            if entry.digest == update.image().digest || self.is_image(entry)? {
+                images.push(entry.clone());
+            }
+        }
+        images.dedup_by_key(|image| image.digest);
+        if let [only] = &images[..] {
+            return Ok(only.clone());
+        }
+        for image in &mut images {
+            image.annotations.remove(REF_NAME);
+        }
+        let bytes = Index::new(images).to_bytes();
+        self.put_document(media_type::OCI_INDEX, &bytes)?;
+        Ok(Descriptor::of(media_type::OCI_INDEX, &bytes))
+    }
+
+    /// Whether something beside an image is another one, and does not just refer to one.
+    fn is_image(&self, entry: &Descriptor) -> Result<bool> {
+        if !entry.artifact_type.is_empty() {
+            return Ok(false);
+        }
+        let (media_type, bytes) = self.document(entry)?;
+        let document = Document::parse(&media_type, &bytes).ok().flatten();
+        Ok(document.is_some_and(|document| subject_of(&document).is_none()))
+    }
+
     /// What the tag leads to now.
     fn current(&self) -> Result<Option<Digest>> {
         match fetch(&self.client, self.repository(), &self.tag) {
@@ -163,6 +193,15 @@ impl Sink for RegistrySink {
         self.acquire_from(source.repository(), descriptor)
     }
 
+    fn import_from(&self, source: &dyn Source, descriptor: &Descriptor) -> Result<bool> {
+        if media_type::is_document(&descriptor.media_type) {
+            // Whether it is there is not all: an interrupted run may have left it out of a list of referrers.
+            self.put_document(&descriptor.media_type, &source.document(descriptor)?)?;
+            return Ok(true);
+        }
+        import_blob(self, source, descriptor)
+    }
+
     fn put(&self, bytes: &[u8]) -> Result<Digest> {
         let blob = Descriptor::of("", bytes);
         if !self.acquire_from(None, &blob)? {
@@ -177,7 +216,10 @@ impl Sink for RegistrySink {
     }
 
     fn existing(&self) -> Option<Box<dyn Source + '_>> {
-        Some(Box::new(RegistrySource::new(&self.client, &self.reference)))
+        Some(Box::new(RegistrySource::direct(
+            &self.client,
+            &self.reference,
+        )))
     }
 
     fn begin_with(
@@ -206,21 +248,16 @@ impl Sink for RegistrySink {
 
     fn put_document(&self, media_type: &str, bytes: &[u8]) -> Result<Digest> {
         let descriptor = Descriptor::of(media_type, bytes);
-        let manifest = media_type::is_manifest(media_type)
-            .then(|| Manifest::parse(bytes).ok())
-            .flatten();
-        let subject = manifest
-            .as_ref()
-            .and_then(|manifest| manifest.subject.as_ref())
-            .map(|subject| subject.digest);
+        let document = Document::parse(media_type, bytes).ok().flatten();
+        let subject = document.as_ref().and_then(subject_of);
         // A registry that knows the API tells with its answer only, so what has a subject is always written.
         if subject.is_some() || !self.holds(&descriptor)? {
             let noted = self.put_manifest(&descriptor.digest.to_string(), media_type, bytes)?;
-            if let (Some(subject), Some(manifest), false) = (subject, manifest, noted) {
+            if let (Some(subject), Some(document), false) = (subject, document, noted) {
                 self.unlisted
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
-                    .push((subject, referrer(&descriptor, &manifest)));
+                    .push((subject, referrer(&descriptor, &document)));
             }
         }
         self.documents
@@ -236,25 +273,42 @@ impl Sink for RegistrySink {
         for (subject, referrer) in unlisted {
             referrers::add(&self.client, self.repository(), &subject, &referrer)?;
         }
-        let image = update.image();
+        let image = self.root(update)?;
         // A tag that may not be moved need not be, if it is where it should be.
         if self.current()? == Some(image.digest) {
             return Ok(());
         }
-        let (media_type, bytes) = self.document(image)?;
+        let (media_type, bytes) = self.document(&image)?;
         self.put_manifest(&self.tag, &media_type, &bytes)?;
         Ok(())
     }
 }
 
-/// How a list of referrers describes a manifest (distribution-spec, "Listing Referrers").
-fn referrer(descriptor: &Descriptor, manifest: &Manifest) -> Descriptor {
-    let mut entry = descriptor.clone();
-    entry.artifact_type = if manifest.artifact_type.is_empty() {
-        manifest.config.media_type.clone()
-    } else {
-        manifest.artifact_type.clone()
+/// What a document refers to.
+fn subject_of(document: &Document) -> Option<Digest> {
+    let subject = match document {
+        Document::Manifest(manifest) => &manifest.subject,
+        Document::Index(index) => &index.subject,
     };
-    entry.annotations.clone_from(&manifest.annotations);
+    subject.as_ref().map(|subject| subject.digest)
+}
+
+/// How a list of referrers describes a manifest (distribution-spec, "Listing Referrers").
+fn referrer(descriptor: &Descriptor, document: &Document) -> Descriptor {
+    let mut entry = descriptor.clone();
+    match document {
+        Document::Manifest(manifest) => {
+            entry.artifact_type = if manifest.artifact_type.is_empty() {
+                manifest.config.media_type.clone()
+            } else {
+                manifest.artifact_type.clone()
+            };
+            entry.annotations.clone_from(&manifest.annotations);
+        }
+        Document::Index(index) => {
+            entry.artifact_type.clone_from(&index.artifact_type);
+            entry.annotations.clone_from(&index.annotations);
+        }
+    }
     entry
 }

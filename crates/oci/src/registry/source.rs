@@ -54,6 +54,14 @@ impl RegistrySource {
         }
     }
 
+    /// The registry itself and no mirror: what is there now, to be changed.
+    pub(super) fn direct(client: &Arc<Client>, reference: &Reference) -> Self {
+        Self {
+            places: vec![reference.name.clone()],
+            ..Self::new(client, reference)
+        }
+    }
+
     /// What it reads.
     #[must_use]
     pub fn reference(&self) -> &Reference {
@@ -407,8 +415,17 @@ impl Source for RegistrySource {
         if self.kept(&descriptor.digest).is_some() {
             return Ok(true);
         }
-        let found = self.anywhere(|place| exists(&self.client, place, descriptor, Access::Pull))?;
-        Ok(found.is_some_and(|found| found != Presence::Absent))
+        let last = self.places.len().saturating_sub(1);
+        for (number, place) in self.places.iter().enumerate() {
+            match exists(&self.client, place, descriptor, Access::Pull) {
+                // A mirror need not have what the registry has.
+                Ok(Presence::Absent) => {}
+                Ok(_) => return Ok(true),
+                Err(error) if number < last && !matches!(error.failure, Failure::Interrupted) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(false)
     }
 
     fn document_within(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>> {

@@ -1,12 +1,14 @@
 //! Listing tags, and removing manifests.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use reqwest::header::LINK;
 use reqwest::{Method, Response};
 use url::Url;
 
-use super::client::{Access, Client, Request, same_origin};
+use super::client::{Access, Client, Request, failed};
+use super::error::{Failure, RegistryError};
 use super::reference::RepositoryName;
 use super::referrers;
 use super::source::body;
@@ -26,15 +28,55 @@ pub enum Removed {
     Absent,
 }
 
-/// The next page of a list (RFC 8288), if there is one; only of the same registry.
-pub(super) fn next_page(response: &Response) -> Option<Url> {
-    let link = response.headers().get(LINK)?.to_str().ok()?;
-    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+/// The next page of a list (RFC 8288), if there is one.
+///
+/// # Errors
+/// When it is said to be somewhere else: what is left out must not go unnoticed.
+pub(super) fn next_page(response: &Response) -> Result<Option<Url>, Failure> {
+    let Some(link) = response
+        .headers()
+        .get(LINK)
+        .and_then(|link| link.to_str().ok())
+    else {
+        return Ok(None);
+    };
+    next_link(link, response.url())
+}
+
+fn next_link(link: &str, here: &Url) -> Result<Option<Url>, Failure> {
+    let parsed = link
+        .trim()
+        .strip_prefix('<')
+        .and_then(|rest| rest.split_once('>'));
+    let Some((target, parameters)) = parsed else {
+        return Ok(None);
+    };
     let next = parameters
         .split(';')
         .any(|p| matches!(p.trim(), "rel=\"next\"" | "rel=next"));
-    let url = response.url().join(target).ok()?;
-    (next && same_origin(&url, response.url())).then_some(url)
+    if !next {
+        return Ok(None);
+    }
+    match here.join(target) {
+        Ok(mut url) if url.host() == here.host() => {
+            // Behind a proxy a registry may not know how it is spoken to.
+            let known = url
+                .set_scheme(here.scheme())
+                .and_then(|()| url.set_port(here.port()));
+            known
+                .map_err(|()| Failure::Answer(format!("the next page, {target:?}, is no place")))?;
+            Ok(Some(url))
+        }
+        _ => Err(Failure::Answer(format!(
+            "the next page of the list, {target:?}, is not the registry's"
+        ))),
+    }
+}
+
+/// A list whose pages lead round.
+pub(super) fn circle(repository: &RepositoryName, url: &Url) -> RegistryError {
+    let why = "the pages of the list lead round in a circle".to_owned();
+    failed(&Method::GET, url, repository, 1, Failure::Answer(why))
 }
 
 pub(super) fn list(client: &Arc<Client>, repository: &RepositoryName) -> Result<Vec<String>> {
@@ -46,16 +88,17 @@ pub(super) fn list(client: &Arc<Client>, repository: &RepositoryName) -> Result<
     let mut url = client.url(repository, "tags/list")?;
     url.query_pairs_mut().append_pair("n", "1000");
     let mut tags = Vec::new();
-    loop {
+    let mut seen = BTreeSet::new();
+    while seen.insert(url.clone()) {
         let request = Request::new(Method::GET, url.clone(), repository, Access::Pull, &[200]);
         let (next, bytes) = client.block(async {
             let response = client.send(&request).await?;
-            let next = next_page(&response);
+            let next = next_page(&response).map_err(|f| request.failed(f))?;
             let bytes = body(client, response, limits::MAX_DOCUMENT).await;
             Ok::<_, Error>((next, bytes.map_err(|f| request.failed(f))?))
         })?;
         let page: Page = serde_json::from_slice(&bytes).map_err(|error| {
-            request.failed(super::Failure::Answer(format!(
+            request.failed(Failure::Answer(format!(
                 "the list of tags cannot be read: {error}"
             )))
         })?;
@@ -67,10 +110,11 @@ pub(super) fn list(client: &Arc<Client>, repository: &RepositoryName) -> Result<
             },
         )?;
         match next {
-            Some(next) if next != url => url = next,
-            _ => return Ok(tags),
+            Some(next) => url = next,
+            None => return Ok(tags),
         }
     }
+    Err(circle(repository, &url).into())
 }
 
 pub(super) fn remove(
@@ -97,4 +141,28 @@ pub(super) fn remove(
     } else {
         Removed::Gone
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages() {
+        let here: Url = "https://r.example/v2/a/tags/list?n=1".parse().unwrap();
+        let next = |link: &str| next_link(link, &here).map(|url| url.map(|url| url.to_string()));
+        let page = "https://r.example/v2/a/tags/list?last=b".to_owned();
+        assert_eq!(
+            next(r#"</v2/a/tags/list?last=b>; rel="next""#).unwrap(),
+            Some(page.clone())
+        );
+        assert_eq!(
+            next(r#"<http://r.example/v2/a/tags/list?last=b>; rel="next""#).unwrap(),
+            Some(page),
+            "a registry behind a proxy that does TLS"
+        );
+        assert_eq!(next(r#"</x>; rel="prev""#).unwrap(), None);
+        assert_eq!(next("nonsense").unwrap(), None);
+        assert!(next(r#"<https://elsewhere.example/x>; rel="next""#).is_err());
+    }
 }

@@ -58,6 +58,8 @@ pub(super) struct Upload<'a> {
     position: u64,
     failures: u32,
     failed_at: u64,
+    /// How often everything was sent from the beginning again.
+    restarts: u32,
     done: bool,
     pieces: Pieces,
     /// Room for what is kept.
@@ -99,7 +101,9 @@ impl<'a> Upload<'a> {
         let size = known.map(|(_, size)| size);
         let small = size.is_some_and(|size| size <= CHUNK as u64);
         let room = if again.is_none() && size.is_none_or(|size| size > PIECE as u64) {
-            client.block(client.room())
+            client
+                .block(client.watched(client.room()))
+                .map_err(|failure| interrupted(client, repository, failure))?
         } else {
             None
         };
@@ -115,6 +119,7 @@ impl<'a> Upload<'a> {
             position: 0,
             failures: 0,
             failed_at: 0,
+            restarts: 0,
             done: false,
             pieces: Pieces::default(),
             _room: room,
@@ -162,15 +167,15 @@ impl<'a> Upload<'a> {
             }
             let scopes = [Access::Push.scope(&repository)];
             let headers = client
-                .authorized(&repository, &url, &scopes, headers)
-                .await?;
+                .watched(client.authorized(&repository, &url, &scopes, headers))
+                .await??;
             let stream = futures_util::stream::unfold(receiver, |mut receiver| async {
                 let piece = receiver.recv().await?;
                 Some((Ok::<_, Infallible>(piece), receiver))
             });
             client
-                .http(&repository.registry)
-                .patch(url)
+                .http(&url)
+                .patch(url.clone())
                 .headers(headers)
                 .body(reqwest::Body::wrap_stream(stream))
                 .send()
@@ -243,8 +248,11 @@ impl<'a> Upload<'a> {
             }
             let code = error.failure.status();
             // A token may have expired, a session been lost, a body been too large, an offset been misunderstood.
-            let ours = matches!(code, Some(401 | 404 | 413 | 416));
-            if self.position.saturating_sub(self.failed_at) >= PROGRESS {
+            let ours = matches!(code, Some(401 | 404 | 413 | 416))
+                // Late bytes of a connection that broke may have come between.
+                || (code == Some(400) && self.failures > 0 && self.restarts == 0);
+            // What is sent from the beginning again and again is no progress.
+            if self.restarts == 0 && self.position.saturating_sub(self.failed_at) >= PROGRESS {
                 self.failures = 0;
             }
             self.failed_at = self.position;
@@ -256,16 +264,22 @@ impl<'a> Upload<'a> {
             let waited = self.client.block(self.client.sleep(wait));
             waited.map_err(|failure| self.failed(&Method::PATCH, failure))?;
 
-            let chunked = matches!(self.way, Way::Chunks { .. }) || code == Some(413);
-            let offset = match code {
-                Some(404 | 413 | 416) => None,
+            let arrived = match code {
+                Some(400 | 404 | 413 | 416) => None,
                 _ => self.client.block(self.arrived()),
             };
-            let offset = match offset.filter(|offset| *offset <= self.position) {
-                Some(offset) => offset,
+            // A registry that answers each chunk is not lost as far as one whose answer to all never comes.
+            let chunked =
+                matches!(self.way, Way::Chunks { .. }) || code == Some(413) || self.restarts > 0;
+            let offset = match arrived.filter(|(offset, _)| *offset <= self.position) {
+                Some((offset, session)) => {
+                    self.session = session;
+                    offset
+                }
                 None => match self.client.block(open(&self.client, &self.repository)) {
                     Ok(session) => {
                         self.session = session.url;
+                        self.restarts += 1;
                         0
                     }
                     Err(next) => {
@@ -308,6 +322,15 @@ impl<'a> Upload<'a> {
                 return Ok(());
             }
         }
+        // All of it has arrived, only the answer has not: an empty `PATCH` means nothing to anybody.
+        if offset == self.position && self.size == Some(offset) {
+            self.way = Way::Chunks {
+                offset,
+                kept: BytesMut::new(),
+                size: CHUNK,
+            };
+            return Ok(());
+        }
         let Some((source, descriptor)) = self.again.clone() else {
             return Err(Err(
                 "the image comes as a stream; run the command again, what has arrived is kept"
@@ -349,8 +372,8 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// How many bytes the registry has; `None` if it does not know the session any more.
-    async fn arrived(&self) -> Option<u64> {
+    /// How many bytes the registry has, and where the session goes on; `None` if it does not know the session any more.
+    async fn arrived(&self) -> Option<(u64, Url)> {
         let request = Request::new(
             Method::GET,
             self.session.clone(),
@@ -363,7 +386,8 @@ impl<'a> Upload<'a> {
         let (_, last) = range.trim_start_matches("bytes=").split_once('-')?;
         let last: u64 = last.parse().ok()?;
         // "0-0" stands for nothing, too.
-        Some(if last == 0 { 0 } else { last + 1 })
+        let count = if last == 0 { 0 } else { last + 1 };
+        Some((count, next_session(&response, &self.session)))
     }
 
     /// Sends full chunks.
@@ -473,6 +497,14 @@ impl<'a> Upload<'a> {
     }
 }
 
+/// Somebody stopped us before there was a request to blame.
+fn interrupted(client: &Client, repository: &RepositoryName, failure: Failure) -> Error {
+    match client.url(repository, "blobs/uploads/") {
+        Ok(url) => failed(&Method::POST, &url, repository, 0, failure).into(),
+        Err(error) => error.into(),
+    }
+}
+
 fn octets() -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(
@@ -533,7 +565,16 @@ pub(super) fn mount(
     );
     request.scopes.push(Access::Pull.scope(from));
     client.block(async {
-        let response = client.send(&request).await?;
+        let response = match client.send(&request).await {
+            // Who may not read there has to upload.
+            Err(error)
+                if matches!(error.failure, Failure::Credentials(_))
+                    || error.failure.status() == Some(401) =>
+            {
+                return Ok(false);
+            }
+            response => response?,
+        };
         if response.status().as_u16() == 202
             && let Ok(session) = session_of(&response)
         {
