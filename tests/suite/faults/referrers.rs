@@ -214,6 +214,9 @@ fn tags_by_pattern() {
         registry::push_layout(&lab.image, lab.registry.address(), "many", tag);
     }
     let pattern = lab.proxy.image("many:v1.*");
+    let unasked = run(&mut lab.command(&["convert", "--repository", &pattern]));
+    assert_eq!(unasked.code, Some(2), "{unasked}");
+    assert!(unasked.stderr.contains("--in-place"), "{unasked}");
     let mut command = lab.command(&["convert", "--repository", &pattern]);
     command.args([
         "--tag-suffix",

@@ -63,6 +63,14 @@ pub(crate) struct Convert {
     /// Convert all tags of a repository, or those that fit a pattern, such as HOST/REPO:v1.*
     #[arg(long, value_name = "REPO[:PATTERN]", conflicts_with_all = ["source", "destination"], help_heading = "Many images")]
     repository: Option<String>,
+    /// With --repository and without --tag-suffix: move the tags themselves to the converted images
+    #[arg(
+        long,
+        requires = "repository",
+        conflicts_with = "tag_suffix",
+        help_heading = "Many images"
+    )]
+    in_place: bool,
     #[command(flatten)]
     make: Make,
 }
@@ -132,6 +140,11 @@ pub(crate) fn run_convert(args: &Convert, access: &Access, shown: &Shown) -> Res
             && args.versions.contains(&SociVersion::V2),
     };
     let suffix = args.tag_suffix.as_deref();
+    if args.repository.is_some() && suffix.is_none() && !args.in_place {
+        return Err(CliError::usage(
+            "--repository needs a --tag-suffix for the new images, or --in-place to move all tags",
+        ));
+    }
     if args.batch.is_some() || args.repository.is_some() {
         let items = match (&args.batch, &args.repository) {
             (Some(file), _) => batch::read(file, suffix)?,

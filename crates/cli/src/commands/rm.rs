@@ -14,7 +14,8 @@ use crate::progress::Shown;
 /// Removes the SOCI indexes of an image in a registry; the image stays as it is
 ///
 /// An index v1 disappears from the list of the image's referrers. One of v2 is named by the image itself, which goes
-/// on naming it: nodes then fetch the image whole. zTOCs go when the registry collects what nothing refers to.
+/// on naming it: nodes then fetch the image whole, and tools that copy all that an image index lists will miss it. Tags of
+/// the same image share their indexes. zTOCs go when the registry collects what nothing refers to.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
