@@ -195,6 +195,17 @@ pub(crate) struct Assembled {
 }
 
 impl Assembled {
+    /// The image index.
+    pub(crate) fn image(&self) -> &Descriptor {
+        &self.image
+    }
+
+    /// What a manifest has become.
+    pub(crate) fn renewed(&self, old: &Digest) -> Option<&Descriptor> {
+        let found = self.manifests.iter().find(|(digest, _)| digest == old);
+        found.map(|(_, new)| new)
+    }
+
     /// What makes it visible.
     pub(crate) fn update(&self, tag: Option<&str>) -> IndexUpdate {
         let update = IndexUpdate::new(self.image.clone()).tagged(tag);
@@ -211,8 +222,7 @@ impl Assembled {
         let renewed: Vec<PlatformImage> = chosen
             .iter()
             .filter_map(|image| {
-                let old = image.descriptor.digest;
-                let (_, new) = self.manifests.iter().find(|(digest, _)| *digest == old)?;
+                let new = self.renewed(&image.descriptor.digest)?;
                 Some(PlatformImage {
                     descriptor: new.clone(),
                     ..image.clone()

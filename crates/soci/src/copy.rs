@@ -68,35 +68,16 @@ pub fn copy(
         all.take(source, root)?;
     }
     let beside = all.take_beside(source)?;
-
-    let all_blobs = all.blobs();
+    let blobs = all.blobs();
     if options.refuse_plain
-        && let Some(plain) = all_blobs.iter().find(|blob| is_plain(blob))
+        && let Some(plain) = blobs.iter().find(|blob| is_plain(blob))
     {
         return Err(Error::PlainLayer {
             place: source.name(),
             layer: plain.digest,
         });
     }
-    let settings = IndexSettings::default();
-    let job = Job {
-        source,
-        sink: &*sink,
-        settings: &settings,
-        cache: None,
-        prepared: None,
-        prior: None,
-        run,
-    };
-    let blobs: Vec<(Descriptor, Plan)> = all_blobs
-        .into_iter()
-        .map(|blob| (blob, Plan::Copy))
-        .collect();
-    layers::process(job, &blobs)?;
-    // What an index lists has to be there before it.
-    for (descriptor, _) in all.documents.iter().rev() {
-        sink.import_from(source, descriptor)?;
-    }
+    all.write(source, &*sink, &blobs, run)?;
     if run.cancel.is_cancelled() {
         return Err(Error::Cancelled);
     }
@@ -108,7 +89,7 @@ pub fn copy(
         image: Blob::from(&root),
         documents: all.documents.len(),
         blobs: blobs.len(),
-        bytes: blobs.iter().map(|(blob, _)| blob.size).sum(),
+        bytes: blobs.iter().map(|blob| blob.size).sum(),
         beside: beside.iter().map(Blob::from).collect(),
     };
     let update = roots.into_iter().chain(beside).fold(
@@ -117,6 +98,24 @@ pub fn copy(
     );
     sink.finish(&update)?;
     Ok(report)
+}
+
+/// Brings everything below `roots` to a sink; nothing of it is visible there yet under any name.
+///
+/// # Errors
+/// [`Error`].
+pub fn transfer(
+    source: &dyn Source,
+    roots: &[Descriptor],
+    sink: &dyn Sink,
+    run: Run<'_>,
+) -> Result<()> {
+    let mut all = Documents::default();
+    for root in roots {
+        all.take(source, root)?;
+    }
+    let blobs = all.blobs();
+    all.write(source, sink, &blobs, run)
 }
 
 fn is_plain(blob: &Descriptor) -> bool {
@@ -253,6 +252,36 @@ impl Documents {
             }
         }
         Ok(found)
+    }
+
+    /// Writes blobs, several at once, and then the documents.
+    fn write(
+        &self,
+        source: &dyn Source,
+        sink: &dyn Sink,
+        blobs: &[Descriptor],
+        run: Run<'_>,
+    ) -> Result<()> {
+        let settings = IndexSettings::default();
+        let job = Job {
+            source,
+            sink,
+            settings: &settings,
+            cache: None,
+            prepared: None,
+            prior: None,
+            run,
+        };
+        let blobs: Vec<(Descriptor, Plan)> = blobs
+            .iter()
+            .map(|blob| (blob.clone(), Plan::Copy))
+            .collect();
+        layers::process(job, &blobs)?;
+        // What an index lists has to be there before it.
+        for (descriptor, _) in self.documents.iter().rev() {
+            sink.import_from(source, descriptor)?;
+        }
+        Ok(())
     }
 
     /// Everything that the manifests list, each once.

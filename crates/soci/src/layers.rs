@@ -34,7 +34,11 @@ pub(crate) enum Plan {
 ///
 /// # Errors
 /// [`Error::NotALayer`].
-fn plan(layer: &Descriptor, settings: &IndexSettings, source: &dyn Source) -> Result<Plan> {
+pub(crate) fn plan(
+    layer: &Descriptor,
+    settings: &IndexSettings,
+    source: &dyn Source,
+) -> Result<Plan> {
     let not_a_layer = || Error::NotALayer {
         layer: layer.digest,
         media_type: layer.media_type.clone(),

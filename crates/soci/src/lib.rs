@@ -13,6 +13,7 @@
 //! | … of layers that are plain tars, which are packed on the way | [`repack`] |
 //! | make an index beside an image (v1) | [`mod@create`] |
 //! | make an image of a directory | [`mod@pack`] |
+//! | … of layers that were made one by one, by steps of a build | [`parts`] |
 //! | copy one as it is; remove its indexes | [`mod@copy`], [`remove`] |
 //! | look at an image, or check it | [`mod@inspect`], [`mod@verify`] |
 //! | read its files | [`files`], over the merged [`tree`] |
@@ -36,6 +37,7 @@ mod moved;
 pub mod names;
 pub mod outcome;
 pub mod pack;
+pub mod parts;
 mod passed;
 pub mod prefetch;
 mod prior;

@@ -1,12 +1,12 @@
 //! What became of a layer.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sociable_oci::Digest;
 
 use crate::prefetch::SpanRange;
 
 /// Why a layer is not indexed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum SkipReason {
@@ -32,7 +32,7 @@ pub enum SkipReason {
 }
 
 /// Where a zTOC came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
     /// It was made: the layer was read.
@@ -44,7 +44,7 @@ pub enum Origin {
 }
 
 /// An indexed layer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexedLayer {
     /// Digest of its zTOC.
     pub ztoc: Digest,
@@ -62,12 +62,12 @@ pub struct IndexedLayer {
     pub origin: Origin,
     /// Spans of each path to prefetch, in the order of
     /// [`IndexSettings::prefetch`](crate::IndexSettings::prefetch).
-    #[serde(skip)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prefetch: Vec<Option<SpanRange>>,
 }
 
 /// What became of a layer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LayerOutcome {
     /// It was indexed.

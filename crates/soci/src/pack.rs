@@ -6,14 +6,14 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use bstr::BStr;
-use sociable_layer::{PackError, PackOptions, Packed};
+use sociable_layer::pack::{PackEntry, SourceError};
+use sociable_layer::{PackError, PackOptions};
 use sociable_oci::document::History;
 use sociable_oci::{
     BlobWriter, Config, Descriptor, Digest, Hashing, Index, Manifest, Platform, Sink, Source,
     media_type,
 };
-use sociable_tar::walk;
+use sociable_tar::walk::{self, Found};
 
 use crate::cache::Cache;
 use crate::convert::{Report, assemble};
@@ -22,6 +22,7 @@ use crate::image::{PlatformImage, config};
 use crate::layers::{self, Job};
 use crate::names::INDEX_DIGEST;
 use crate::outcome::{LayerOutcome, SkipReason};
+use crate::parts::Part;
 use crate::progress::{Event, Run};
 use crate::repack::{Packing, Plain, Repacked};
 use crate::settings::IndexSettings;
@@ -115,30 +116,27 @@ pub fn pack(sink: Box<dyn Sink>, options: Options<'_>, run: Run<'_>) -> Result<R
     let planned = layers::plan_all(job, base_image.as_slice(), [])?;
     let mut outcomes = layers::process(job, &planned)?;
 
-    let packed = layer(job, directory, walk, level)?;
-    let digest = Digest::from_sha256(packed.digest.0);
-    let new = Descriptor::new(media_type::OCI_LAYER_GZIP, digest, packed.size);
-    let outcome = if packed.size < min_layer_size {
-        LayerOutcome::Skipped(SkipReason::TooSmall {
-            size: packed.size,
-            minimum: min_layer_size,
-        })
-    } else {
-        LayerOutcome::Indexed(layers::store(job, &new, &packed.ztoc)?)
+    let part = {
+        let entries = walk::Walk::new(directory, walk).filter_map(|found| match found {
+            Ok(Found::Entry(entry)) => Some(Ok(*entry)),
+            Ok(Found::Skipped { name, reason }) => {
+                run.note(&format!("{name} is left out: it is {reason}"));
+                None
+            }
+            Err(error) => Some(Err(error.into())),
+        });
+        let place = directory.display().to_string();
+        layer(job, entries, &place, level, min_layer_size)?
     };
-    run.progress.event(&Event::Done {
-        layer: &new,
-        outcome: &outcome,
-    });
-    outcomes.insert(digest, outcome);
-    manifest.layers.push(new);
+    outcomes.insert(part.layer.digest, part.outcome);
+    manifest.layers.push(part.layer);
 
     image_config.created.clone_from(&created);
     "layers".clone_into(&mut image_config.rootfs.kind);
     image_config
         .rootfs
         .diff_ids
-        .push(Digest::from_sha256(packed.diff_id.0));
+        .push(part.diff_id);
     // A base without a history stays without: a history of some layers only is not valid.
     if manifest.layers.len() == 1 || !image_config.history.is_empty() {
         image_config.history.push(History {
@@ -196,8 +194,14 @@ fn beginnings(base: Option<Base<'_>>, platform: Platform) -> Result<(Manifest, C
     Ok((manifest, config))
 }
 
-/// Writes the new layer.
-fn layer(job: Job<'_>, directory: &Path, walk: walk::Options, level: u8) -> Result<Packed> {
+/// Writes a new layer and, if it has `minimum` bytes or more, its zTOC. What the entries are of is `place`, for messages.
+pub(crate) fn layer<E: PackEntry>(
+    job: Job<'_>,
+    entries: impl IntoIterator<Item = Result<E, SourceError>>,
+    place: &str,
+    level: u8,
+    minimum: u64,
+) -> Result<Part> {
     let run = job.run;
     let mut out = Cancellable {
         writer: job.sink.begin_with(None, Hashing::Caller)?,
@@ -220,18 +224,28 @@ fn layer(job: Job<'_>, directory: &Path, walk: walk::Options, level: u8) -> Resu
         allow_unreadable: job.settings.allow_unreadable,
         progress: Some(&mut progress),
     };
-    let mut skipped = |name: &BStr, what: &'static str| {
-        run.note(&format!("{name} is left out: it is {what}"));
-    };
-    let walk = walk::Walk::new(directory, walk);
-    let packed = sociable_layer::pack_dir(walk, &mut out, options, &mut skipped);
-    let packed = packed.map_err(|error| {
-        let place = directory.display().to_string();
-        pack_error(error, run, job.sink, &place, || place.clone())
-    })?;
+    let packed = sociable_layer::pack(entries, &mut out, options)
+        .map_err(|error| pack_error(error, run, job.sink, place, || place.to_owned()))?;
     let digest = Digest::from_sha256(packed.digest.0);
     out.writer.commit_trusted(&digest, packed.size)?;
-    Ok(packed)
+    let layer = Descriptor::new(media_type::OCI_LAYER_GZIP, digest, packed.size);
+    let outcome = if packed.size < minimum {
+        LayerOutcome::Skipped(SkipReason::TooSmall {
+            size: packed.size,
+            minimum,
+        })
+    } else {
+        LayerOutcome::Indexed(layers::store(job, &layer, &packed.ztoc)?)
+    };
+    run.progress.event(&Event::Done {
+        layer: &layer,
+        outcome: &outcome,
+    });
+    Ok(Part {
+        layer,
+        diff_id: Digest::from_sha256(packed.diff_id.0),
+        outcome,
+    })
 }
 
 /// Why `what`, which is in `place`, could not be packed into a sink.

@@ -10,7 +10,7 @@
 //!   Go's `Next` returns, together with the positions in the stream that a table of contents needs.
 //! * [`TarWriter`] writes entries the same way every time, and says for each the [`Entry`] that
 //!   [`Reader`] would report, so that nobody has to parse what was just written.
-//! * [`walk`] lists a directory in the order in which it should be packed.
+//! * [`walk`] lists a directory in the order in which it should be packed; [`diff`] lists what one has changed of another.
 //!
 //! ```
 //! use sociable_tar::{Header, Kind, Limits, Reader, TarWriter};
@@ -40,6 +40,8 @@
 //! of entry an index supports (the reader reports all that Go reports); clean, reorder or rename
 //! what an archive says; follow a symbolic link; differ from Go because it would be more sensible.
 
+#[cfg(unix)]
+pub mod diff;
 pub mod error;
 pub mod header;
 pub mod numeric;
@@ -52,6 +54,8 @@ pub mod write;
 pub use error::{TarError, TarErrorKind};
 pub use pax::Time;
 pub use read::{Entry, Limits, Reader, Sparse};
+#[cfg(unix)]
+pub use diff::{Change, Diff};
 #[cfg(unix)]
 pub use walk::{Excludes, Walk, WalkEntry};
 pub use write::{Header, Kind, TarWriter, WriteError};

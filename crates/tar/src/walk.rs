@@ -84,11 +84,11 @@ pub struct WalkEntry {
     pub header: Header,
     /// Where it is.
     pub path: PathBuf,
-    inode: Inode,
+    pub(crate) inode: Inode,
 }
 
 /// Device and inode: what a file is, whatever its name.
-type Inode = (u64, u64);
+pub(crate) type Inode = (u64, u64);
 
 /// A part of a directory that cannot be walked. The walk goes on after it.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +120,7 @@ impl WalkEntry {
     ///
     /// If it cannot be opened, or is another file now.
     pub fn open(&self) -> Result<File, WalkError> {
-        let file = open(&self.path, OFlags::NOFOLLOW, Some(self.inode))?;
+        let file = open_file(&self.path, OFlags::NOFOLLOW, Some(self.inode))?;
         match file.metadata() {
             Ok(metadata) if metadata.is_file() => Ok(file),
             Ok(_) => Err(WalkError::Replaced {
@@ -182,24 +182,7 @@ impl Walk {
         } else {
             self.path(&directory)
         };
-        // The path ends in a slash, through which a symbolic link would be followed.
-        let path = path.components().as_path().to_owned();
-        let nofollow = if inode.is_some() {
-            OFlags::NOFOLLOW
-        } else {
-            OFlags::empty()
-        };
-        let file = open(&path, OFlags::DIRECTORY | nofollow, inode)?;
-        let error = |error: Errno| io_error("list", &path, error.into());
-        let mut names = Vec::new();
-        for entry in Dir::read_from(&file).map_err(error)? {
-            let entry = entry.map_err(error)?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push(BString::from(name));
-            }
-        }
-        names.sort_unstable();
+        let names = list_names(&path, inode)?;
         self.levels.push(Level {
             directory,
             names: names.into_iter(),
@@ -317,8 +300,32 @@ impl Iterator for Walk {
     }
 }
 
+/// The names in a directory, sorted. With an inode it has to be that very directory; without, it may be reached through a symbolic
+/// link.
+pub(crate) fn list_names(path: &Path, inode: Option<Inode>) -> Result<Vec<BString>, WalkError> {
+    // Through a slash at the end a symbolic link would be followed.
+    let path = path.components().as_path();
+    let nofollow = if inode.is_some() {
+        OFlags::NOFOLLOW
+    } else {
+        OFlags::empty()
+    };
+    let file = open_file(path, OFlags::DIRECTORY | nofollow, inode)?;
+    let error = |error: Errno| io_error("list", path, error.into());
+    let mut names = Vec::new();
+    for entry in Dir::read_from(&file).map_err(error)? {
+        let entry = entry.map_err(error)?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(BString::from(name));
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
 /// What an inode is, as an entry; `None` for a socket.
-fn kind(path: &Path, metadata: &Metadata) -> Result<Option<Kind>, WalkError> {
+pub(crate) fn kind(path: &Path, metadata: &Metadata) -> Result<Option<Kind>, WalkError> {
     let kind = metadata.file_type();
     let (major, minor) = (
         rustix::fs::major(metadata.rdev()),
@@ -347,7 +354,11 @@ fn kind(path: &Path, metadata: &Metadata) -> Result<Option<Kind>, WalkError> {
 }
 
 /// Opens what is expected to be this inode. Does not wait, should it have become a FIFO.
-fn open(path: &Path, flags: OFlags, expected: Option<Inode>) -> Result<File, WalkError> {
+pub(crate) fn open_file(
+    path: &Path,
+    flags: OFlags,
+    expected: Option<Inode>,
+) -> Result<File, WalkError> {
     let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(fd) => File::from(fd),
@@ -372,7 +383,7 @@ fn open(path: &Path, flags: OFlags, expected: Option<Inode>) -> Result<File, Wal
     }
 }
 
-fn io_error(action: &'static str, path: &Path, error: io::Error) -> WalkError {
+pub(crate) fn io_error(action: &'static str, path: &Path, error: io::Error) -> WalkError {
     WalkError::Io {
         action,
         path: path.to_owned(),
@@ -397,16 +408,21 @@ fn xattrs(path: &Path) -> Result<std::collections::BTreeMap<BString, BString>, E
     };
     let mut xattrs = std::collections::BTreeMap::new();
     for name in list.split(|&byte| byte == 0).filter(|name| is_packed(name)) {
-        match read_growing(|buffer| rustix::fs::lgetxattr(path, name, buffer)) {
-            Ok(value) => {
-                xattrs.insert(name.into(), value.into());
-            }
-            // Removed since it was listed.
-            Err(Errno::NODATA) => {}
-            Err(error) => return Err(error),
+        // It may have been removed since it was listed.
+        if let Some(value) = read_xattr(path, name)? {
+            xattrs.insert(name.into(), value);
         }
     }
     Ok(xattrs)
+}
+
+/// One extended attribute, if there is one of this name.
+pub(crate) fn read_xattr(path: &Path, name: &[u8]) -> Result<Option<BString>, Errno> {
+    match read_growing(|buffer| rustix::fs::lgetxattr(path, name, buffer)) {
+        Ok(value) => Ok(Some(value.into())),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads what has no known size, with a buffer that is grown until it is large enough.

@@ -1,0 +1,31 @@
+//! Being a frontend.
+
+use std::process::ExitCode;
+
+use crate::{Error, Gateway, Options, Reply};
+
+/// Runs a frontend: connects, lets `build` do its work, returns what comes of it, be it a result or an error.
+///
+/// Nothing else may write to standard output. What is written to standard error goes to BuildKit's own log.
+pub fn run(build: impl AsyncFnOnce(&Gateway, &Options) -> Result<Reply, Error>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(answer(build)),
+        Err(error) => Err(Error::Connection(error.into())),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        // There is nobody left to tell.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+async fn answer(
+    build: impl AsyncFnOnce(&Gateway, &Options) -> Result<Reply, Error>,
+) -> Result<(), Error> {
+    let gateway = Gateway::connect().await?;
+    let outcome = build(&gateway, &Options::from_env()).await;
+    gateway.answer(outcome).await
+}

@@ -1,0 +1,56 @@
+//! How a step reaches registries: with the secrets that the user handed over, and nothing else.
+
+use std::path::PathBuf;
+
+use sociable_oci::registry::{self, Failure, Registries};
+
+use super::EngineError;
+use crate::task::place;
+
+pub(super) fn registries(plain_http: &[String]) -> sociable_oci::Result<Registries> {
+    let there = |path: &str| Some(PathBuf::from(path)).filter(|path| path.is_file());
+    Registries::new(registry::Options {
+        plain_http: plain_http.to_vec(),
+        ca_files: there(place::CERTIFICATES).into_iter().collect(),
+        authfile: there(place::CREDENTIALS),
+        ..registry::Options::default()
+    })
+}
+
+/// What to do about a refusal.
+pub(super) fn hint(error: &EngineError) -> Option<String> {
+    let oci = match error {
+        EngineError::Oci(error) => error,
+        EngineError::Soci(sociable_soci::Error::Oci(error)) => error,
+        _ => return None,
+    };
+    let sociable_oci::Error::Registry(error) = oci else {
+        return None;
+    };
+    let host = &error.host;
+    Some(match &error.failure {
+        Failure::Tls(_) => format!(
+            "a registry without TLS is named with --build-arg SOCI_PLAIN_HTTP={host}; a private certificate authority with \
+             --secret id=soci-ca,src=FILE"
+        ),
+        Failure::Transport {
+            connecting: true, ..
+        } => format!(
+            "can {host} be reached from a container of this builder? --network=host (and --allow network.host) gives it the host's network"
+        ),
+        Failure::Credentials(_) => credentials(),
+        Failure::Status {
+            code: 401 | 403, ..
+        } => credentials(),
+        Failure::Status { code: 404, .. } => {
+            "is the name right? A layer of an image that is in no registry cannot be indexed: --build-arg SOCI_BASE=false leaves the base image out".to_owned()
+        }
+        _ => return None,
+    })
+}
+
+fn credentials() -> String {
+    "a build cannot see docker's credentials: hand them over with --secret id=soci-registry,src=$HOME/.docker/config.json \
+     (with helpers, use `sociable build`, which resolves them)"
+        .to_owned()
+}

@@ -1,0 +1,124 @@
+//! An image's config, as BuildKit's exporter completes it (`exporter/containerimage/writer.go`).
+
+use serde_json::{Map, Value, json};
+use sociable_buildkit::Error;
+use sociable_oci::Digest;
+use sociable_ztoc::Time;
+
+/// Completes a config: diff IDs of all layers; times that are missing, with those of the new layers; nothing later than `epoch`.
+pub(super) fn complete(
+    config: &[u8],
+    diff_ids: &[Digest],
+    created: &[Option<String>],
+    epoch: Option<i64>,
+) -> Result<Vec<u8>, Error> {
+    let mut config: Map<String, Value> = serde_json::from_slice(config)
+        .map_err(|e| Error::message(format!("the image's config cannot be read: {e}")))?;
+    config.insert(
+        "rootfs".to_owned(),
+        json!({ "type": "layers", "diff_ids": diff_ids }),
+    );
+    let epoch = epoch.and_then(|seconds| Time { seconds, nanos: 0 }.to_rfc3339());
+    let mut last = None;
+    if let Some(Value::Array(history)) = config.get_mut("history") {
+        fill(history, created, epoch.as_deref());
+        last = history
+            .last()
+            .and_then(|entry| entry.get("created"))
+            .cloned();
+    }
+    if config.get("created").is_none_or(Value::is_null) {
+        config.insert("created".to_owned(), last.unwrap_or(Value::Null));
+    }
+    serde_json::to_vec(&config)
+        .map_err(|e| Error::message(format!("the image's config cannot be written: {e}")))
+}
+
+/// Gives entries without a time one: that of their layer, else of the first layer behind the gap, else of what is before.
+fn fill(history: &mut [Value], created: &[Option<String>], epoch: Option<&str>) {
+    let time = |entry: &Value| entry.get("created").and_then(Value::as_str).map(str::to_owned);
+    let clamp = |time: &str| match epoch {
+        Some(epoch) if time > epoch => epoch.to_owned(),
+        _ => time.to_owned(),
+    };
+    let mut layers = created.iter();
+    for entry in history.iter_mut() {
+        let empty = entry.get("empty_layer").and_then(Value::as_bool) == Some(true);
+        let layer = if empty { None } else { layers.next() };
+        if time(entry).is_none()
+            && let Some(Some(created)) = layer
+        {
+            entry["created"] = json!(clamp(created));
+        }
+    }
+    let mut now = None;
+    let mut gap = false;
+    for entry in history.iter() {
+        match time(entry) {
+            Some(time) => {
+                now = Some(time);
+                if gap {
+                    break;
+                }
+            }
+            None => gap = true,
+        }
+    }
+    let mut filled = false;
+    for entry in history.iter_mut() {
+        match time(entry) {
+            Some(time) if filled => now = Some(time),
+            Some(_) => {}
+            None => {
+                filled = true;
+                if let Some(now) = &now {
+                    entry["created"] = json!(now);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complete_json(config: &Value, created: &[Option<String>], epoch: Option<i64>) -> Value {
+        let digest = Digest::sha256_of(b"x");
+        let bytes = complete(config.to_string().as_bytes(), &[digest], created, epoch).unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    #[test]
+    fn times_come_from_layers_and_neighbours() {
+        let config = json!({
+            "architecture": "amd64", "os": "linux", "config": {"Env": ["A=b"]},
+            "history": [
+                {"created": "2020-01-01T00:00:00Z", "created_by": "base"},
+                {"created_by": "ENV", "empty_layer": true},
+                {"created_by": "COPY"},
+                {"created_by": "CMD", "empty_layer": true},
+            ],
+        });
+        let made = Some("2026-01-02T03:04:05Z".to_owned());
+        let done = complete_json(&config, &[None, made.clone()], None);
+        let times = done["history"].as_array().unwrap().iter();
+        let times: Vec<_> = times.map(|h| h["created"].as_str().unwrap()).collect();
+        let new = made.as_deref().unwrap();
+        assert_eq!(times, ["2020-01-01T00:00:00Z", new, new, new]);
+        assert_eq!(done["created"], new);
+        assert_eq!(done["config"]["Env"], json!(["A=b"]));
+        assert_eq!(done["rootfs"]["diff_ids"].as_array().unwrap().len(), 1);
+
+        let early = complete_json(&config, &[None, made], Some(1_600_000_000));
+        assert_eq!(early["created"], "2020-09-13T12:26:40Z");
+    }
+
+    #[test]
+    fn times_that_are_there_stay() {
+        let config = json!({"created": "2021-01-01T00:00:00Z", "history": [{"created": "2021-01-01T00:00:00Z"}]});
+        let done = complete_json(&config, &[Some("2026-01-01T00:00:00Z".to_owned())], None);
+        assert_eq!(done["created"], config["created"]);
+        assert_eq!(done["history"], config["history"]);
+    }
+}

@@ -1,0 +1,193 @@
+//! `SOCI_OUTPUT=image`: BuildKit's own exporter writes the image.
+//!
+//! The exporter makes layers itself, unless it finds them made. So the new layers are pushed first, to the repository that the image will be in,
+//! together with zTOCs and SOCI index, and with a manifest that lists these layers alone. The result that is returned is base image and
+//! that image, laid over each other: then the exporter has every layer's blob, and writes config, history, attestations and the
+//! annotation that leads from the image to its index.
+//!
+//! A SOCI index is found by its digest alone, and nothing lists it. It gets a tag, `soci-` and the beginning of its digest, which keeps it
+//! from a registry's garbage collection.
+
+use serde_json::json;
+use sociable_buildkit::llb::{Diff, Merge, Output, Source};
+use sociable_buildkit::{Error, Ref, Reply, reply::Refs};
+use sociable_oci::{Descriptor, Digest, Manifest, media_type};
+use sociable_soci::parts::{self, Image};
+use sociable_soci::{Cancel, Run, Silent, names};
+
+use super::{put_together, report};
+use crate::build::{Built, Layer};
+use crate::steps::{Given, Workshop};
+use crate::task::Task;
+
+/// Reference of a tag in an image layout.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+pub(super) async fn finish(
+    workshop: Workshop<'_>,
+    mut reply: Reply,
+    built: &[Built],
+) -> Result<Reply, Error> {
+    let images: Vec<Image> = built
+        .iter()
+        .map(|built| Image {
+            platform: built.target.platform.clone(),
+            // BuildKit writes the real one.
+            config: b"{}".to_vec(),
+            parts: all(built).map(|layer| layer.part.clone()).collect(),
+        })
+        .collect();
+    let settings = workshop.asked.settings.index_settings();
+    let cancel = Cancel::new();
+    let run = Run {
+        progress: &Silent,
+        cancel: &cancel,
+        jobs: 1,
+    };
+    let assembly = parts::assemble(&images, &settings, run)
+        .map_err(|e| Error::message(sociable_soci::chain(&e)))?;
+    report(workshop.gateway, built, &assembly).await?;
+    if assembly.soci_indexes.iter().all(Option::is_none) {
+        return Ok(reply);
+    }
+
+    let mut documents = assembly.documents.clone();
+    let mut roots = Vec::new();
+    for index in assembly.soci_indexes.iter().flatten() {
+        let mut index = index.clone();
+        let tag = format!("soci-{}", &index.digest.hex()[..16]);
+        index.annotations.insert(REF_NAME.to_owned(), tag);
+        if !roots.contains(&index) {
+            roots.push(index);
+        }
+    }
+    let staged: Vec<Option<Descriptor>> = built
+        .iter()
+        .map(|built| stage(built, &mut documents))
+        .collect();
+    roots.extend(staged.iter().flatten().cloned());
+
+    let mut graph = workshop.graph.clone();
+    let layout = put_together(&mut graph, built.iter().flat_map(all), &documents, roots);
+    let repositories: Vec<String> = workshop
+        .asked
+        .repositories
+        .iter()
+        .map(|repository| repository.name.to_string())
+        .collect();
+    let task = Task::Push {
+        repositories: repositories.clone(),
+        under_their_tags: false,
+        plain_http: workshop.asked.plain_http.clone(),
+    };
+    let given = Given {
+        layout: Some(&layout),
+        registry: true,
+        always: true,
+        ..Given::default()
+    };
+    let name = format!("push layers and index to {}", repositories.join(", "));
+    let step = workshop.add(&mut graph, &name, &task, &given)?;
+    workshop.answer(&graph, &step).await?;
+
+    let mut refs = Vec::new();
+    for ((built, staged), index) in built.iter().zip(&staged).zip(&assembly.soci_indexes) {
+        let result = match (staged, index, repositories.first()) {
+            (Some(staged), Some(_), Some(repository)) => {
+                let output = restack(&mut graph, built, &format!("{repository}@{}", staged.digest));
+                workshop.gateway.solve(&graph, &output).await?
+            }
+            _ => built.target.result.clone(),
+        };
+        if let Some(index) = index {
+            annotate(&mut reply, built, index);
+        }
+        refs.push((built.target.id.clone(), result));
+    }
+    reply.refs = same_shape(refs);
+    Ok(reply)
+}
+
+fn all(built: &Built) -> impl Iterator<Item = &Layer> {
+    built.base.iter().chain(&built.new)
+}
+
+/// A manifest of the new layers alone; none if there are none.
+fn stage(built: &Built, documents: &mut Vec<Vec<u8>>) -> Option<Descriptor> {
+    if built.new.is_empty() {
+        return None;
+    }
+    let diff_ids: Vec<Digest> = built.new.iter().map(|layer| layer.part.diff_id).collect();
+    let platform = &built.target.platform;
+    let config = json!({
+        "architecture": platform.architecture,
+        "os": platform.os,
+        "variant": platform.variant,
+        "config": { "Labels": { "org.opencontainers.image.description":
+            "layers on their way into an image: no image of its own" } },
+        "rootfs": { "type": "layers", "diff_ids": diff_ids },
+    });
+    let config = config.to_string().into_bytes();
+    let layers = built.new.iter().map(|layer| layer.part.layer.clone());
+    let manifest = Manifest::new(
+        Descriptor::of(media_type::OCI_CONFIG, &config),
+        layers.collect(),
+    );
+    let manifest = manifest.to_bytes();
+    let descriptor = Descriptor::of(media_type::OCI_MANIFEST, &manifest);
+    documents.extend([config, manifest]);
+    Some(descriptor)
+}
+
+/// The image with the layers that are in the registry.
+fn restack(
+    graph: &mut sociable_buildkit::llb::Graph,
+    built: &Built,
+    staged: &str,
+) -> Output {
+    let platform = &built.target.platform;
+    let platform = sociable_buildkit::proto::pb::Platform {
+        architecture: platform.architecture.clone(),
+        os: platform.os.clone(),
+        variant: platform.variant.clone(),
+        ..Default::default()
+    };
+    let name = format!("[sociable] the layers made for {}", built.target.platform);
+    let source = Source::image(staged)
+        .platform(Some(platform))
+        // It may be gone from the registry since, as nothing lists it.
+        .always()
+        .named(name);
+    let staged = graph.add(source);
+    // Nothing, but it keeps the Dockerfile's graph in the result: for cache exports and provenance.
+    let head = built.target.head.as_ref();
+    let history = head.map(|head| graph.add(Diff::between(Some(head), Some(head))));
+    let below = built.target.chain.base.as_ref();
+    let all = below.into_iter().chain([&staged]).chain(history.as_ref());
+    let merge = Merge::of(all).named("[sociable] the image of its layers");
+    graph.add(merge)
+}
+
+/// Names the index in the manifest that the exporter will write. A result with one file system takes a key without a platform.
+fn annotate(reply: &mut Reply, built: &Built, index: &Descriptor) {
+    let platform = match &built.target.id {
+        Some(id) => format!("[{id}]"),
+        None => String::new(),
+    };
+    let key = format!("annotation-manifest{platform}.{}", names::INDEX_DIGEST);
+    let digest = index.digest.to_string();
+    reply.metadata.insert(key, digest.into_bytes());
+}
+
+fn same_shape(refs: Vec<(Option<String>, Ref)>) -> Refs {
+    let mut many = std::collections::BTreeMap::new();
+    for (id, result) in refs {
+        match id {
+            Some(id) => {
+                many.insert(id, result);
+            }
+            None => return Refs::One(result),
+        }
+    }
+    Refs::Many(many)
+}

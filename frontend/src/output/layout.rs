@@ -1,0 +1,106 @@
+//! `SOCI_OUTPUT=layout` and `push`: the image as a layout of ours, with the base image's layers, complete.
+
+use serde_json::json;
+use sociable_buildkit::llb::{Graph, Output};
+use sociable_buildkit::{Error, Reply};
+use sociable_soci::parts::{self, Image};
+use sociable_soci::{Cancel, Run, Silent};
+
+use super::{config, put_together, report};
+use crate::build::{Built, CONFIG};
+use crate::steps::{Given, Workshop};
+use crate::task::Task;
+
+/// Said by an image that is none.
+const NOTICE: &str = "this is an OCI image layout in the place of an image, made with SOCI_OUTPUT=layout: \
+    export it with -o type=local,dest=DIR or -o type=tar,dest=FILE";
+
+pub(super) async fn finish(
+    workshop: Workshop<'_>,
+    reply: Reply,
+    built: &[Built],
+) -> Result<Reply, Error> {
+    let mut graph = workshop.graph.clone();
+    let layout = layout(workshop, &mut graph, built).await?;
+    let mut result = Reply::of(workshop.gateway.solve(&graph, &layout).await?);
+    // Whoever exports it as an image gets one that says so when it is run or looked at.
+    let platform = built.first().map(|built| built.target.platform.clone());
+    let platform = platform.unwrap_or_else(sociable_oci::Platform::host);
+    let notice = json!({
+        "architecture": platform.architecture,
+        "os": platform.os,
+        "config": {
+            "Labels": { "org.opencontainers.image.description": NOTICE },
+            "Entrypoint": [NOTICE],
+        },
+        "rootfs": { "type": "layers", "diff_ids": [] },
+        "history": [{ "created_by": NOTICE }],
+    });
+    result
+        .metadata
+        .insert(CONFIG.to_owned(), notice.to_string().into_bytes());
+    let _ = reply;
+    Ok(result)
+}
+
+pub(super) async fn push(
+    workshop: Workshop<'_>,
+    reply: Reply,
+    built: &[Built],
+) -> Result<Reply, Error> {
+    let mut graph = workshop.graph.clone();
+    let layout = layout(workshop, &mut graph, built).await?;
+    let repositories = workshop.asked.repositories.iter();
+    let repositories: Vec<String> = repositories.map(ToString::to_string).collect();
+    let task = Task::Push {
+        repositories: repositories.clone(),
+        under_their_tags: true,
+        plain_http: workshop.asked.plain_http.clone(),
+    };
+    let given = Given {
+        layout: Some(&layout),
+        registry: true,
+        always: true,
+        ..Given::default()
+    };
+    let name = format!("push {}", repositories.join(", "));
+    let step = workshop.add(&mut graph, &name, &task, &given)?;
+    workshop.answer(&graph, &step).await?;
+    Ok(reply)
+}
+
+async fn layout(
+    workshop: Workshop<'_>,
+    graph: &mut Graph,
+    built: &[Built],
+) -> Result<Output, Error> {
+    let mut images = Vec::new();
+    for built in built {
+        let layers = || built.base.iter().chain(&built.new);
+        let diff_ids: Vec<_> = layers().map(|layer| layer.part.diff_id).collect();
+        let created: Vec<_> = layers().map(|layer| layer.created.clone()).collect();
+        images.push(Image {
+            platform: built.target.platform.clone(),
+            config: config::complete(
+                &built.target.config,
+                &diff_ids,
+                &created,
+                workshop.asked.epoch,
+            )?,
+            parts: layers().map(|layer| layer.part.clone()).collect(),
+        });
+    }
+    let settings = workshop.asked.settings.index_settings();
+    let cancel = Cancel::new();
+    let run = Run {
+        progress: &Silent,
+        cancel: &cancel,
+        jobs: 1,
+    };
+    let assembly = parts::assemble(&images, &settings, run)
+        .map_err(|e| Error::message(sociable_soci::chain(&e)))?;
+    report(workshop.gateway, built, &assembly).await?;
+    let layers = built.iter().flat_map(|b| b.base.iter().chain(&b.new));
+    let roots = vec![assembly.image.clone()];
+    Ok(put_together(graph, layers, &assembly.documents, roots))
+}
