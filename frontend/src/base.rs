@@ -84,8 +84,8 @@ impl Base {
         };
         let (scheme, reference) = source.identifier.split_once("://").ok_or_else(odd)?;
         let attribute = |key: &str| source.attrs.get(key).cloned().unwrap_or_default();
-        let layout = (scheme == "oci-layout")
-            .then(|| (attribute("oci.session"), attribute("oci.store")));
+        let layout =
+            (scheme == "oci-layout").then(|| (attribute("oci.session"), attribute("oci.store")));
         let answer = gateway
             .image_config(ImageQuery {
                 reference: reference.to_owned(),
@@ -118,7 +118,7 @@ impl Base {
         })
     }
 
-    /// Its layers' descriptors.
+    /// Its layers' descriptors, with the media types that BuildKit's exporter will give them.
     pub(crate) async fn layers(&self, workshop: Workshop<'_>) -> Result<Vec<Descriptor>, Error> {
         let wrong = |why: String| {
             Error::message(format!(
@@ -159,7 +159,11 @@ impl Base {
                 self.diff_ids.len()
             )));
         }
-        Ok(manifest.layers)
+        let mut layers = manifest.layers;
+        for layer in &mut layers {
+            layer.media_type = media_type::layer_as_oci(&layer.media_type).to_owned();
+        }
+        Ok(layers)
     }
 
     /// A manifest or an index.
@@ -269,7 +273,9 @@ fn entries(bytes: &[u8]) -> Result<Option<Index>, String> {
 }
 
 fn before_digest(reference: &str) -> &str {
-    reference.split_once('@').map_or(reference, |(name, _)| name)
+    reference
+        .split_once('@')
+        .map_or(reference, |(name, _)| name)
 }
 
 /// The beginning of a digest, for people.

@@ -148,10 +148,13 @@ fn targets(reply: &Reply, graph: &mut Graph) -> Result<Vec<Target>, Error> {
             Some(id) => format!("{CONFIG}/{id}"),
             None => CONFIG.to_owned(),
         };
-        let config = reply.metadata.get(&key).or_else(|| reply.metadata.get(CONFIG));
-        let config = config.cloned().ok_or_else(|| {
-            Error::message(format!("the build's result has no config ({key})"))
-        })?;
+        let config = reply
+            .metadata
+            .get(&key)
+            .or_else(|| reply.metadata.get(CONFIG));
+        let config = config
+            .cloned()
+            .ok_or_else(|| Error::message(format!("the build's result has no config ({key})")))?;
         let platform = id
             .and_then(|id| platforms.get(id).cloned())
             .or_else(|| platform::of_config(&config))
@@ -254,11 +257,7 @@ async fn plan_base(
     Ok(planned)
 }
 
-fn plan_new(
-    workshop: Workshop<'_>,
-    graph: &mut Graph,
-    layer: &NewLayer,
-) -> Result<Planned, Error> {
+fn plan_new(workshop: Workshop<'_>, graph: &mut Graph, layer: &NewLayer) -> Result<Planned, Error> {
     let task = Task::Layer {
         settings: workshop.asked.settings.clone(),
         level: workshop.asked.level,

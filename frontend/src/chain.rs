@@ -39,7 +39,9 @@ pub(crate) struct NewLayer {
 
 /// Why the layers are not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the layers of this image cannot be told from its graph: {why} ({step}); build with SOCI_OUTPUT=none, and index the image with `sociable convert`")]
+#[error(
+    "the layers of this image cannot be told from its graph: {why} ({step}); build with SOCI_OUTPUT=none, and index the image with `sociable convert`"
+)]
 pub(crate) struct ChainError {
     step: String,
     why: &'static str,
@@ -148,7 +150,10 @@ pub(crate) fn is_image(identifier: &str) -> bool {
 }
 
 /// What a file operation's output was made on: the operation's actions build on one another.
-#[allow(clippy::option_option, reason = "no such output; made on nothing; made on something")]
+#[allow(
+    clippy::option_option,
+    reason = "no such output; made on nothing; made on something"
+)]
 fn file_base(
     file: &sociable_buildkit::proto::pb::FileOp,
     vertex: &Vertex,

@@ -66,8 +66,7 @@ pub(crate) fn explain() -> ExitCode {
 }
 
 fn work(task: &OsStr) -> Result<(), EngineError> {
-    let task: Task =
-        serde_json::from_slice(task.as_encoded_bytes()).map_err(EngineError::Task)?;
+    let task: Task = serde_json::from_slice(task.as_encoded_bytes()).map_err(EngineError::Task)?;
     let cancel = Cancel::new();
     let run = Run {
         progress: &Log,
@@ -86,7 +85,14 @@ fn work(task: &OsStr) -> Result<(), EngineError> {
             diff_id,
             keep,
             from,
-        } => made(base::index(&settings, &layer, diff_id, keep, from.as_ref(), run)?),
+        } => made(base::index(
+            &settings,
+            &layer,
+            diff_id,
+            keep,
+            from.as_ref(),
+            run,
+        )?),
         Task::Manifest { from, platform } => base::manifest(&from, platform.as_ref())?,
         Task::Push {
             repositories,

@@ -41,15 +41,36 @@ pub(crate) struct Asked {
 
 /// Names, and what they mean, for messages and for the documentation.
 pub(crate) const KNOWN: &[(&str, &str)] = &[
-    ("SOCI_OUTPUT", "image, layout, push or none: how image and index leave the build"),
-    ("SOCI_REPO", "REPOSITORY[:TAG], several separated by commas: where they are pushed to"),
-    ("SOCI_SPAN_SIZE", "bytes of tar from one span to the next, such as 4MiB"),
-    ("SOCI_MIN_LAYER_SIZE", "layers with fewer compressed bytes get no zTOC, such as 10MiB"),
+    (
+        "SOCI_OUTPUT",
+        "image, layout, push or none: how image and index leave the build",
+    ),
+    (
+        "SOCI_REPO",
+        "REPOSITORY[:TAG], several separated by commas: where they are pushed to",
+    ),
+    (
+        "SOCI_SPAN_SIZE",
+        "bytes of tar from one span to the next, such as 4MiB",
+    ),
+    (
+        "SOCI_MIN_LAYER_SIZE",
+        "layers with fewer compressed bytes get no zTOC, such as 10MiB",
+    ),
     ("SOCI_COMPRESSION_LEVEL", "0 to 9"),
-    ("SOCI_BASE", "true or false: index the base image's layers, too"),
-    ("SOCI_PREFETCH", "files that are fetched first, separated by commas"),
+    (
+        "SOCI_BASE",
+        "true or false: index the base image's layers, too",
+    ),
+    (
+        "SOCI_PREFETCH",
+        "files that are fetched first, separated by commas",
+    ),
     ("SOCI_VERSION", "v2"),
-    ("SOCI_PLAIN_HTTP", "HOST[:PORT], several separated by commas: registries without TLS"),
+    (
+        "SOCI_PLAIN_HTTP",
+        "HOST[:PORT], several separated by commas: registries without TLS",
+    ),
 ];
 
 /// Why an option cannot be followed.
@@ -123,7 +144,11 @@ impl Asked {
             level: DEFAULT_LEVEL,
             base: true,
             plain_http: Vec::new(),
-            epoch: if epoch.is_empty() { None } else { Some(seconds()?) },
+            epoch: if epoch.is_empty() {
+                None
+            } else {
+                Some(seconds()?)
+            },
             network: Network::from_option(options.get("force-network-mode")),
         })
     }
@@ -150,9 +175,11 @@ impl Asked {
             }
             "SOCI_REPO" => {
                 let repositories = list(value).map(|one| one.parse().map_err(|e| (one, e)));
-                self.repositories = repositories
-                    .collect::<Result<_, _>>()
-                    .map_err(|(_, error): (_, sociable_oci::registry::reference::ParseReferenceError)| wrong(error.to_string()))?;
+                self.repositories = repositories.collect::<Result<_, _>>().map_err(
+                    |(_, error): (_, sociable_oci::registry::reference::ParseReferenceError)| {
+                        wrong(error.to_string())
+                    },
+                )?;
             }
             "SOCI_SPAN_SIZE" => {
                 self.settings.span_size = size(value).map_err(wrong)?;
@@ -201,12 +228,16 @@ impl Asked {
 }
 
 fn list(value: &str) -> impl Iterator<Item = &str> {
-    value.split(',').map(str::trim).filter(|one| !one.is_empty())
+    value
+        .split(',')
+        .map(str::trim)
+        .filter(|one| !one.is_empty())
 }
 
 fn size(text: &str) -> Result<u64, String> {
     let size = text.parse::<bytesize::ByteSize>();
-    let size = size.map_err(|_| "a number of bytes is expected, such as 4194304 or 4MiB".to_owned())?;
+    let size =
+        size.map_err(|_| "a number of bytes is expected, such as 4194304 or 4MiB".to_owned())?;
     // The formats hold signed numbers.
     i64::try_from(size.as_u64()).map_err(|_| "that is more than any file can have".to_owned())?;
     Ok(size.as_u64())
@@ -225,7 +256,10 @@ mod tests {
     fn our_options_are_taken_out_and_others_stay() {
         let (asked, options) = take(&[
             ("build-arg:SOCI_OUTPUT", "image"),
-            ("build-arg:SOCI_REPO", "registry.example/app, registry.example/b:1"),
+            (
+                "build-arg:SOCI_REPO",
+                "registry.example/app, registry.example/b:1",
+            ),
             ("build-arg:SOCI_SPAN_SIZE", "1MiB"),
             ("build-arg:VERSION", "1"),
             ("target", "x"),
@@ -250,7 +284,10 @@ mod tests {
     fn mistakes_are_named() {
         let message = |pairs: &[(&str, &str)]| take(pairs).0.unwrap_err().to_string();
         let unknown = message(&[("build-arg:SOCI_SPANSIZE", "1")]);
-        assert!(unknown.starts_with("SOCI_SPANSIZE is no option"), "{unknown}");
+        assert!(
+            unknown.starts_with("SOCI_SPANSIZE is no option"),
+            "{unknown}"
+        );
         assert!(KNOWN.iter().all(|(name, _)| unknown.contains(name)));
         for (name, value, why) in [
             ("SOCI_OUTPUT", "images", "image, layout"),

@@ -19,7 +19,10 @@ const MERGE: &str = "mergeop";
 
 /// Whether the result holds the base image's layers.
 pub(crate) fn keeps_base_layers(asked: &Asked) -> bool {
-    matches!(asked.output, options::Output::Layout | options::Output::Push)
+    matches!(
+        asked.output,
+        options::Output::Layout | options::Output::Push
+    )
 }
 
 /// Whether this BuildKit can do what was asked for.
@@ -27,7 +30,10 @@ pub(crate) fn check(workshop: Workshop<'_>) -> Result<(), Error> {
     if workshop.capabilities.has(MERGE) {
         return Ok(());
     }
-    let why = workshop.capabilities.why_not(MERGE).unwrap_or("it is too old");
+    let why = workshop
+        .capabilities
+        .why_not(MERGE)
+        .unwrap_or("it is too old");
     Err(Error::message(format!(
         "this builder cannot lay results over each other (MergeOp: {why}), as the older image store of Docker cannot: switch to containerd's \
          (\"features\": {{\"containerd-snapshotter\": true}} in daemon.json), or build with `docker buildx create --driver docker-container --use`"

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use sociable_buildkit::proto::pb;
 use sociable_buildkit::Reply;
+use sociable_buildkit::proto::pb;
 use sociable_oci::{Config, Platform};
 
 /// `refs.platforms` of a result.

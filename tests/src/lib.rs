@@ -20,6 +20,7 @@
 
 pub mod archive;
 pub mod compress;
+pub mod frontend;
 pub mod http;
 pub mod layout;
 pub mod proxy;

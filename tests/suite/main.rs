@@ -22,6 +22,7 @@ mod crash;
 mod differential;
 mod docker;
 mod faults;
+mod frontend;
 mod hostile;
 mod image_vectors;
 mod images;

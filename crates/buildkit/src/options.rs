@@ -36,8 +36,9 @@ impl Options {
     #[must_use]
     pub fn are_there() -> bool {
         std::env::vars_os().any(|(name, _)| {
-            name.to_str()
-                .is_some_and(|n| n.starts_with("BUILDKIT_FRONTEND_OPT_") || n == "BUILDKIT_SESSION_ID")
+            name.to_str().is_some_and(|n| {
+                n.starts_with("BUILDKIT_FRONTEND_OPT_") || n == "BUILDKIT_SESSION_ID"
+            })
         })
     }
 
@@ -75,7 +76,9 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Options {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
         let pairs = pairs.into_iter();
         Self {
-            all: pairs.map(|(key, value)| (key.into(), value.into())).collect(),
+            all: pairs
+                .map(|(key, value)| (key.into(), value.into()))
+                .collect(),
         }
     }
 }

@@ -87,6 +87,19 @@ pub fn is_layer(media_type: &str) -> bool {
         )
 }
 
+/// What OCI calls a layer of this media type, as BuildKit's exporter renames layers. Docker's bare type stays: its bytes may be
+/// compressed.
+#[must_use]
+pub fn layer_as_oci(media_type: &str) -> &str {
+    match media_type {
+        DOCKER_LAYER_GZIP => OCI_LAYER_GZIP,
+        DOCKER_LAYER_ZSTD => OCI_LAYER_ZSTD,
+        DOCKER_LAYER_FOREIGN => OCI_LAYER_NONDISTRIBUTABLE,
+        DOCKER_LAYER_FOREIGN_GZIP => "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        other => other,
+    }
+}
+
 /// `IsNonDistributable`: a layer whose bytes live elsewhere and may be absent from a layout.
 #[must_use]
 pub fn is_nondistributable(media_type: &str) -> bool {

@@ -133,10 +133,7 @@ pub fn pack(sink: Box<dyn Sink>, options: Options<'_>, run: Run<'_>) -> Result<R
 
     image_config.created.clone_from(&created);
     "layers".clone_into(&mut image_config.rootfs.kind);
-    image_config
-        .rootfs
-        .diff_ids
-        .push(part.diff_id);
+    image_config.rootfs.diff_ids.push(part.diff_id);
     // A base without a history stays without: a history of some layers only is not valid.
     if manifest.layers.len() == 1 || !image_config.history.is_empty() {
         image_config.history.push(History {

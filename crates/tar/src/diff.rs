@@ -30,9 +30,7 @@ use bstr::BString;
 use rustix::fs::OFlags;
 
 use crate::pax::Time;
-use crate::walk::{
-    Inode, WalkEntry, WalkError, io_error, kind, list_names, open_file, read_xattr,
-};
+use crate::walk::{Inode, WalkEntry, WalkError, io_error, kind, list_names, open_file, read_xattr};
 use crate::write::{Header, Kind};
 
 const CAPABILITY: &[u8] = b"security.capability";
@@ -357,7 +355,10 @@ fn same(
 }
 
 fn same_content(one: &Path, other: &Path) -> Result<bool, WalkError> {
-    let mut files = [open_file(one, OFlags::NOFOLLOW, None)?, open_file(other, OFlags::NOFOLLOW, None)?];
+    let mut files = [
+        open_file(one, OFlags::NOFOLLOW, None)?,
+        open_file(other, OFlags::NOFOLLOW, None)?,
+    ];
     let mut buffers = [vec![0; PIECE], vec![0; PIECE]];
     loop {
         let [one_file, other_file] = &mut files;

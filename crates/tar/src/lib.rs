@@ -51,11 +51,11 @@ pub mod read;
 pub mod walk;
 pub mod write;
 
+#[cfg(unix)]
+pub use diff::{Change, Diff};
 pub use error::{TarError, TarErrorKind};
 pub use pax::Time;
 pub use read::{Entry, Limits, Reader, Sparse};
-#[cfg(unix)]
-pub use diff::{Change, Diff};
 #[cfg(unix)]
 pub use walk::{Excludes, Walk, WalkEntry};
 pub use write::{Header, Kind, TarWriter, WriteError};

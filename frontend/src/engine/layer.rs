@@ -7,8 +7,8 @@ use sociable_layer::pack::{PackEntry, SourceError};
 use sociable_oci::oci_dir::OciDirSink;
 use sociable_soci::Run;
 use sociable_soci::parts::{self, Part};
-use sociable_tar::diff::{Change, Diff};
 use sociable_tar::Header;
+use sociable_tar::diff::{Change, Diff};
 
 use super::EngineError;
 use crate::task::{Settings, place};

@@ -36,7 +36,12 @@ pub(super) fn complete(
 
 /// Gives entries without a time one: that of their layer, else of the first layer behind the gap, else of what is before.
 fn fill(history: &mut [Value], created: &[Option<String>], epoch: Option<&str>) {
-    let time = |entry: &Value| entry.get("created").and_then(Value::as_str).map(str::to_owned);
+    let time = |entry: &Value| {
+        entry
+            .get("created")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
     let clamp = |time: &str| match epoch {
         Some(epoch) if time > epoch => epoch.to_owned(),
         _ => time.to_owned(),

@@ -94,7 +94,11 @@ pub(super) async fn finish(
     for ((built, staged), index) in built.iter().zip(&staged).zip(&assembly.soci_indexes) {
         let result = match (staged, index, repositories.first()) {
             (Some(staged), Some(_), Some(repository)) => {
-                let output = restack(&mut graph, built, &format!("{repository}@{}", staged.digest));
+                let output = restack(
+                    &mut graph,
+                    built,
+                    &format!("{repository}@{}", staged.digest),
+                );
                 workshop.gateway.solve(&graph, &output).await?
             }
             _ => built.target.result.clone(),
@@ -140,11 +144,7 @@ fn stage(built: &Built, documents: &mut Vec<Vec<u8>>) -> Option<Descriptor> {
 }
 
 /// The image with the layers that are in the registry.
-fn restack(
-    graph: &mut sociable_buildkit::llb::Graph,
-    built: &Built,
-    staged: &str,
-) -> Output {
+fn restack(graph: &mut sociable_buildkit::llb::Graph, built: &Built, staged: &str) -> Output {
     let platform = &built.target.platform;
     let platform = sociable_buildkit::proto::pb::Platform {
         architecture: platform.architecture.clone(),

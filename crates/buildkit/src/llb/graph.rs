@@ -244,7 +244,9 @@ impl Graph {
         };
         definition.def.push(end.encode_to_vec());
         let mut source = self.source.clone();
-        source.locations.retain(|digest, _| done.contains(digest.as_str()));
+        source
+            .locations
+            .retain(|digest, _| done.contains(digest.as_str()));
         definition.source = (!source.locations.is_empty()).then_some(source);
         definition
     }
@@ -326,7 +328,10 @@ mod tests {
         assert_eq!(other.import(&definition).unwrap(), Some(output.clone()));
         assert_eq!(other.definition(&output), definition);
         let exec = &graph.vertex(output.digest()).unwrap().inputs[1];
-        assert_eq!(other.vertex(exec.digest()).unwrap().name(), Some("[x] a step"));
+        assert_eq!(
+            other.vertex(exec.digest()).unwrap().name(),
+            Some("[x] a step")
+        );
         assert_eq!(exec.index(), 1, "the root file system is the first output");
     }
 

@@ -1,0 +1,3 @@
+//! The BuildKit frontend, on the real stack: BuildKits, registry, snapshotter.
+
+mod start;
