@@ -21,16 +21,8 @@ fn an_image_and_its_index_come_out_of_one_build() {
         let repository = format!("{registry}/one-build-{word}");
         let verify = |image: &str| {
             let mut verify = sociable(["verify", image, "--plain-http", &registry]);
-            let _ = run(&mut verify).ok();
-            let mut inspect = sociable(["inspect", image, "--plain-http", &registry, "--json"]);
-            let text = run(&mut inspect).ok().text();
-            assert_eq!(
-                text.matches("application/vnd.amazon.soci.index.v2+json")
-                    .count()
-                    > 0,
-                true,
-                "{text}"
-            );
+            let text = run(&mut verify).ok().text();
+            assert!(text.starts_with("1 SOCI index of"), "{text}");
         };
         let options = ["OUTPUT=image", &format!("REPO={repository}")];
         let mut build = sociable_buildx(stack, builder, &dir, &options);
