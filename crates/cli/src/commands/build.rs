@@ -1,0 +1,240 @@
+//! `sociable build`.
+
+use std::ffi::OsString;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use clap::Args;
+use sociable_oci::Access;
+use tempfile::TempDir;
+
+use crate::args::Style;
+use crate::build::DockerArgs;
+use crate::build::docker::{Docker, ending};
+use crate::build::made::{self, Made};
+use crate::build::output::{Mode, Place};
+use crate::build::plan::{Plan, Wishes};
+use crate::error::CliError;
+use crate::output;
+use crate::progress::Shown;
+use crate::text::parse_size;
+
+/// The frontend that belongs to this version.
+const FRONTEND: &str = concat!("ghcr.io/sociable/frontend:", env!("CARGO_PKG_VERSION"));
+
+/// Builds a Dockerfile with `docker buildx build`, and makes the image's SOCI index within the build
+///
+/// Takes all flags of `docker buildx build`, and those below; no order is needed, and no -- in between. What docker has (-q and
+/// --progress, too) means what it means there.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "sociable build [OPTIONS] [OPTIONS OF docker buildx build] CONTEXT",
+    after_help = "\
+What leaves the build:
+  -t HOST/REPO:TAG --push     image and index go into the registry; the same with
+                              -o type=registry and -o type=image,push=true
+  -o type=oci,dest=FILE       an OCI archive with index; with tar=false a directory,
+                              with dest=- standard output
+  --load, -o type=docker      no index: Docker would take the image alone
+  -o type=local, -o DIR       refused: files of the root file system are no image
+
+The docker that is run gets --build-arg BUILDKIT_SYNTAX, SOCI_OUTPUT, SOCI_REPO and so on, and the credentials for the
+registries that are pushed to as the secret soci-registry; --dry-run shows it. Build arguments and secrets of these names that
+you give stay as they are. As a plugin (a link named docker-sociable in ~/.docker/cli-plugins), it is docker sociable build.
+
+Examples:
+  sociable build -t registry.example/app:1 --push .
+  sociable build --platform linux/amd64,linux/arm64 -t registry.example/app:1 --push .
+  sociable build -o type=oci,dest=app.tar --soci-prefetch /bin/app .
+  sociable build --dry-run -t registry.example/app:1 --push ."
+)]
+pub(crate) struct Build {
+    /// The BuildKit frontend that makes image and index
+    #[arg(long, value_name = "IMAGE", env = "SOCIABLE_FRONTEND", default_value = FRONTEND, help_heading = "Index")]
+    frontend: String,
+    /// Smallest span, in uncompressed bytes [default: 4MiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Index")]
+    soci_span_size: Option<u64>,
+    /// Make no zTOC for layers with fewer compressed bytes [default: 10MiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Index")]
+    soci_min_layer_size: Option<u64>,
+    /// How hard layers are compressed [default: 6]
+    #[arg(long, value_name = "0-9", value_parser = clap::value_parser!(u32).range(0..=9), help_heading = "Index")]
+    soci_level: Option<u32>,
+    /// Do not index the layers of the base image
+    #[arg(long, help_heading = "Index")]
+    soci_no_base: bool,
+    /// A file that the snapshotter shall fetch first (repeat for more)
+    #[arg(long, value_name = "PATH", help_heading = "Index")]
+    soci_prefetch: Vec<String>,
+    /// Print docker's command, and run nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print what was made as JSON; what docker prints goes to standard error
+    #[arg(long)]
+    json: bool,
+    /// Behind `build` this is docker's own: auto, plain, tty, quiet or rawjson
+    #[arg(long, value_name = "HOW", default_value = "auto", hide = true)]
+    progress: Style,
+    /// What docker is given, sorted out before.
+    #[arg(last = true, hide = true)]
+    docker: Vec<OsString>,
+}
+
+pub(crate) fn run(
+    build: &Build,
+    access: &Access,
+    shown: &Shown,
+    docker: &Docker,
+) -> Result<(), CliError> {
+    let args = DockerArgs::new(&build.docker);
+    let quiet = shown.quiet || args.is_on("quiet");
+    let builder_chosen = args.last("builder").is_some();
+    let plan = Plan::new(
+        args,
+        &Wishes {
+            frontend: &build.frontend,
+            span_size: build.soci_span_size,
+            min_layer_size: build.soci_min_layer_size,
+            level: build.soci_level,
+            no_base: build.soci_no_base,
+            prefetch: &build.soci_prefetch,
+            plain_http: &access.registry.plain_http,
+            ca_files: &access.registry.ca_files,
+            authfile: access.registry.authfile.as_deref(),
+        },
+    )?;
+    for note in plan.outputs.notes.iter().filter(|_| !quiet) {
+        shown.note(note);
+    }
+    for kept in plan.kept.iter().filter(|_| shown.verbose) {
+        shown.note(kept);
+    }
+    if build.dry_run {
+        for (variable, _) in &plan.variables {
+            shown.note(&format!(
+                "docker finds {variable} in its environment, and nobody else does"
+            ));
+        }
+        return output::print(&(plan.shown(docker.before())? + "\n"));
+    }
+    docker.check()?;
+    let metadata = Metadata::of(&plan)?;
+    let mut command = docker.build();
+    if let Metadata { own: Some(_), path } = &metadata {
+        // Provenance that nobody reads.
+        command.env("BUILDX_METADATA_PROVENANCE", "disabled");
+        command.arg("--metadata-file").arg(path);
+    }
+    if shown.quiet && plan.builds {
+        command.arg("--quiet");
+    }
+    command.args(&plan.words);
+    command.envs(plan.variables.iter().map(|(name, value)| (name, value)));
+    let streams = plan.outputs.places.contains(&Place::Stdout);
+    let files = plan.outputs.mode == Some(Mode::Layout) && !streams;
+    if plan.builds && quiet && files {
+        // BuildKit's exporters for files know no digest, and buildx prints an empty one.
+        command.stdout(Stdio::null());
+    } else if plan.builds && build.json && !streams {
+        let stderr = std::io::stderr().as_fd().try_clone_to_owned();
+        command.stdout(stderr.map_err(CliError::io("use", "standard error"))?);
+    }
+    let status = docker.run(command)?;
+    if let Err(failed) = ending(status) {
+        if !builder_chosen && let Some(hint) = docker.hint() {
+            shown.line(&format!("hint: {hint}"));
+        }
+        return Err(failed);
+    }
+    if !plan.builds {
+        return Ok(());
+    }
+    let made = look(&plan, &metadata.path, access, shown);
+    settle(&plan, &made)?;
+    report(&made, build.json, quiet, files, streams)
+}
+
+/// Where buildx says what it made.
+struct Metadata {
+    path: PathBuf,
+    own: Option<TempDir>,
+}
+
+impl Metadata {
+    fn of(plan: &Plan) -> Result<Self, CliError> {
+        if let Some(path) = &plan.metadata_file {
+            let path = path.clone();
+            return Ok(Self { path, own: None });
+        }
+        let dir = tempfile::Builder::new()
+            .prefix("sociable-")
+            .tempdir()
+            .map_err(CliError::io("create", "a temporary directory"))?;
+        Ok(Self {
+            path: dir.path().join("metadata.json"),
+            own: Some(dir),
+        })
+    }
+}
+
+/// The image is made; that it cannot be seen from here is said and no failure.
+fn look(plan: &Plan, metadata: &Path, access: &Access, shown: &Shown) -> Made {
+    let mut made = Made {
+        digest: made::digest(metadata),
+        images: Vec::new(),
+    };
+    for place in &plan.outputs.places {
+        match made::look(place, made.digest, access) {
+            Ok(found) => made.images.extend(found),
+            Err(error) => shown.note(&format!(
+                "the image is built, and cannot be looked at from here: {error}"
+            )),
+        }
+    }
+    if made.digest.is_none() {
+        made.digest = made.images.iter().find_map(|image| image.digest);
+    }
+    if !made.images.is_empty() && !made.has_index() {
+        shown.note(
+            "no layer was large enough for an index: --soci-min-layer-size 0 indexes them all",
+        );
+    }
+    made
+}
+
+/// Files that docker would have written, had it known.
+fn settle(plan: &Plan, made: &Made) -> Result<(), CliError> {
+    let Some(digest) = &made.digest else {
+        return Ok(());
+    };
+    if let Some(file) = &plan.iidfile {
+        std::fs::write(file, digest.to_string()).map_err(CliError::io("write", file.display()))?;
+    }
+    match (&plan.metadata_file, plan.outputs.mode) {
+        (Some(file), Some(Mode::Layout)) => made::complete(file, digest),
+        _ => Ok(()),
+    }
+}
+
+fn report(
+    made: &Made,
+    json: bool,
+    quiet: bool,
+    files: bool,
+    streams: bool,
+) -> Result<(), CliError> {
+    if streams {
+        return Ok(());
+    }
+    if json {
+        return output::print_json(made);
+    }
+    match made.digest {
+        Some(digest) if quiet && files => output::print(&format!("{digest}\n")),
+        // Docker has printed it.
+        _ if quiet => Ok(()),
+        _ => output::print(&made.human()),
+    }
+}
