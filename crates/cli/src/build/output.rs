@@ -436,7 +436,7 @@ mod tests {
             (
                 "-t x -o type=oci,dest=a,name=x --push=false .",
                 "oci-archive:a",
-                "--tag x --output 'type=tar,dest=a' --push=false .",
+                "--tag x --output 'type=tar,dest=a' '--push=false' .",
             ),
         ] {
             let (mode, places, docker) = mapped(line).expect(line);
