@@ -4,9 +4,10 @@ use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use bstr::ByteSlice as _;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::error::CliError;
@@ -64,23 +65,19 @@ impl Docker {
         command
     }
 
-    /// Whether a command succeeds; nothing of it is shown.
-    fn succeeds(&self, words: &[&str]) -> std::io::Result<bool> {
+    /// What a command prints, and how it ends; it reads nothing.
+    fn asked(&self, words: &[&OsStr]) -> std::io::Result<Output> {
         let mut command = self.command();
-        command
-            .args(words)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        Ok(command.status()?.success())
+        command.args(words).stdin(Stdio::null());
+        command.output()
     }
 
     /// # Errors
     /// When docker or its plugin buildx is missing.
     pub(crate) fn check(&self) -> Result<(), CliError> {
-        match self.succeeds(&["buildx", "version"]) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(CliError::failed("docker has no buildx, which builds images").hint(
+        match self.asked(&["buildx".as_ref(), "version".as_ref()]) {
+            Ok(version) if version.status.success() => Ok(()),
+            Ok(_) => Err(CliError::failed("docker has no buildx, which builds images").hint(
                 "install Docker's plugin (package docker-buildx-plugin, or docker-buildx in Debian); `docker buildx version` shows it",
             )),
             Err(error) => Err(self.cannot_run(error)),
@@ -96,12 +93,19 @@ impl Docker {
         CliError::io("run", program)(error)
     }
 
-    /// What to do about a build that failed because of where it was to run: docker has said what happened.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
-        let answers = self.succeeds(&["version", "--format", "{{.Server.Version}}"]);
-        matches!(answers, Ok(false)).then_some(
-            "Docker's daemon does not answer. If this build was meant for it, start it, or say where it is (DOCKER_HOST, docker context use); \
-             else name a builder with --builder",
+    /// What to do about a build that failed because there is no builder: docker has said why.
+    pub(crate) fn hint(&self, builder: Option<&OsStr>) -> Option<&'static str> {
+        let words: Vec<&OsStr> = ["buildx".as_ref(), "inspect".as_ref()]
+            .into_iter()
+            .chain(builder)
+            .collect();
+        let about = self.asked(&words).ok()?;
+        // It succeeds, and tells errors of builders among what they are.
+        let reached =
+            about.status.success() && !about.stdout.lines().any(|line| line.starts_with(b"Error:"));
+        (!reached).then_some(
+            "the builder cannot be reached: start Docker, or say where it is (DOCKER_HOST, docker context use), \
+             or take another builder (docker buildx ls) with --builder",
         )
     }
 

@@ -145,7 +145,7 @@ pub(crate) fn map(args: &mut DockerArgs) -> Result<Outputs, OutputError> {
     if !exports.is_empty() && exports.iter().all(|(_, export)| export.kind == "cacheonly") {
         return Ok(Outputs::default());
     }
-    Ok(plain(args, &exports))
+    Ok(plain())
 }
 
 /// The same where the user has given `SOCI_OUTPUT` and knows what goes together; nothing is changed.
@@ -312,17 +312,11 @@ fn as_files(export: &Export) -> OsString {
     }
 }
 
-fn plain(args: &DockerArgs, exports: &[(&String, Export)]) -> Outputs {
-    let docker = args.is_on("load") || exports.iter().any(|(_, export)| export.kind == "docker");
-    let why = if docker {
-        "Docker takes an image without the index that belongs to it"
-    } else {
-        "the image does not leave the builder"
-    };
+fn plain() -> Outputs {
+    let note = "this build makes no SOCI index, since its image stays in Docker or in the builder. \
+                Push it to a registry (-t HOST/REPO:TAG --push), or write a layout (-o type=oci,dest=FILE)";
     Outputs {
-        notes: vec![format!(
-            "this build makes no SOCI index: {why}. Push it to a registry (-t HOST/REPO:TAG --push), or write a layout (-o type=oci,dest=FILE)"
-        )],
+        notes: vec![note.to_owned()],
         ..Outputs::default()
     }
 }

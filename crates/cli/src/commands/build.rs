@@ -39,9 +39,10 @@ What leaves the build:
   --load, -o type=docker      no index: Docker would take the image alone
   -o type=local, -o DIR       refused: files of the root file system are no image
 
-The docker that is run gets --build-arg BUILDKIT_SYNTAX, SOCI_OUTPUT, SOCI_REPO and so on, and the credentials for the
-registries that are pushed to as the secret soci-registry; --dry-run shows it. Build arguments and secrets of these names that
-you give stay as they are. As a plugin (a link named docker-sociable in ~/.docker/cli-plugins), it is docker sociable build.
+Docker is given --build-arg BUILDKIT_SYNTAX, SOCI_OUTPUT, SOCI_REPO and so on, and the
+credentials for the registries that are pushed to as the secret soci-registry: see --dry-run.
+What you give of these yourself stays as it is. A link to this program with the name
+docker-sociable in ~/.docker/cli-plugins makes it `docker sociable build`.
 
 Examples:
   sociable build -t registry.example/app:1 --push .
@@ -90,7 +91,7 @@ pub(crate) fn run(
 ) -> Result<(), CliError> {
     let args = DockerArgs::new(&build.docker);
     let quiet = shown.quiet || args.is_on("quiet");
-    let builder_chosen = args.last("builder").is_some();
+    let builder = args.last("builder").map(ToOwned::to_owned);
     let plan = Plan::new(
         args,
         &Wishes {
@@ -105,8 +106,13 @@ pub(crate) fn run(
             authfile: access.registry.authfile.as_deref(),
         },
     )?;
-    for note in plan.outputs.notes.iter().filter(|_| !quiet) {
-        shown.note(note);
+    let note = |text: &str| {
+        if !quiet {
+            shown.note(text);
+        }
+    };
+    for text in &plan.outputs.notes {
+        note(text);
     }
     for kept in plan.kept.iter().filter(|_| shown.verbose) {
         shown.note(kept);
@@ -143,7 +149,7 @@ pub(crate) fn run(
     }
     let status = docker.run(command)?;
     if let Err(failed) = ending(status) {
-        if !builder_chosen && let Some(hint) = docker.hint() {
+        if let Some(hint) = docker.hint(builder.as_deref()) {
             shown.line(&format!("hint: {hint}"));
         }
         return Err(failed);
@@ -151,7 +157,7 @@ pub(crate) fn run(
     if !plan.builds {
         return Ok(());
     }
-    let made = look(&plan, &metadata.path, access, shown);
+    let made = look(&plan, &metadata.path, access, &note)?;
     settle(&plan, &made)?;
     report(&made, build.json, quiet, files, streams)
 }
@@ -179,8 +185,13 @@ impl Metadata {
     }
 }
 
-/// The image is made; that it cannot be seen from here is said and no failure.
-fn look(plan: &Plan, metadata: &Path, access: &Access, shown: &Shown) -> Made {
+/// Looks at what was made. A registry may be one that only the builder reaches: that is said and no failure.
+fn look(
+    plan: &Plan,
+    metadata: &Path,
+    access: &Access,
+    note: &impl Fn(&str),
+) -> Result<Made, CliError> {
     let mut made = Made {
         digest: made::digest(metadata),
         images: Vec::new(),
@@ -188,20 +199,21 @@ fn look(plan: &Plan, metadata: &Path, access: &Access, shown: &Shown) -> Made {
     for place in &plan.outputs.places {
         match made::look(place, made.digest, access) {
             Ok(found) => made.images.extend(found),
-            Err(error) => shown.note(&format!(
-                "the image is built, and cannot be looked at from here: {error}"
+            Err(error) if matches!(place, Place::Registry(_)) => note(&format!(
+                "the image is pushed, and cannot be looked at from here: {error}"
             )),
+            Err(error) => return Err(error),
         }
     }
     if made.digest.is_none() {
         made.digest = made.images.iter().find_map(|image| image.digest);
     }
     if !made.images.is_empty() && !made.has_index() {
-        shown.note(
-            "no layer was large enough for an index: --soci-min-layer-size 0 indexes them all",
+        note(
+            "the image has no SOCI index. Are its layers too small? --soci-min-layer-size 0 indexes them all",
         );
     }
-    made
+    Ok(made)
 }
 
 /// Files that docker would have written, had it known.
