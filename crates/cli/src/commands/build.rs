@@ -17,7 +17,7 @@ use crate::build::output::{Mode, Place};
 use crate::build::plan::{Plan, Wishes};
 use crate::error::CliError;
 use crate::output;
-use crate::progress::Shown;
+use crate::progress::{self, Shown};
 use crate::text::parse_size;
 
 /// The frontend that belongs to this version.
@@ -114,6 +114,11 @@ pub(crate) fn run(
     for text in &plan.outputs.notes {
         note(text);
     }
+    if !access.registry.skip_tls_verify.is_empty() && plan.outputs.references().next().is_some() {
+        note(
+            "--skip-tls-verify is for us alone: the build verifies certificates. --ca FILE gives it some to trust",
+        );
+    }
     for kept in plan.kept.iter().filter(|_| shown.verbose) {
         shown.note(kept);
     }
@@ -149,7 +154,9 @@ pub(crate) fn run(
     }
     let status = docker.run(command)?;
     if let Err(failed) = ending(status) {
-        if let Some(hint) = docker.hint(builder.as_deref()) {
+        if !progress::interrupted()
+            && let Some(hint) = docker.hint(builder.as_deref())
+        {
             shown.line(&format!("hint: {hint}"));
         }
         return Err(failed);
@@ -202,7 +209,11 @@ fn look(
             Err(error) if matches!(place, Place::Registry(_)) => note(&format!(
                 "the image is pushed, and cannot be looked at from here: {error}"
             )),
-            Err(error) => return Err(error),
+            Err(error) => {
+                return Err(
+                    error.hint("is the frontend (--frontend, BUILDKIT_SYNTAX) one of Sociable's?")
+                );
+            }
         }
     }
     if made.digest.is_none() {
