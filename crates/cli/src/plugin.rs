@@ -164,7 +164,9 @@ mod tests {
     fn called(line: &str) -> (Vec<String>, Vec<String>) {
         let words = shlex::split(line).expect("a line");
         let called = Called::with(words.into_iter().map(OsString::from).collect());
-        let called = called.ok().expect("a command");
+        let Ok(called) = called else {
+            panic!("{line}: a command");
+        };
         let text = |words: Vec<OsString>| -> Vec<String> {
             words
                 .into_iter()

@@ -131,29 +131,23 @@ pub(crate) fn run(
         return output::print(&(plan.shown(docker.before())? + "\n"));
     }
     docker.check()?;
-    let metadata = Metadata::of(&plan)?;
     let mut command = docker.build();
-    if let Metadata { own: Some(_), path } = &metadata {
-        // Provenance that nobody reads.
-        command.env("BUILDX_METADATA_PROVENANCE", "disabled");
-        command.arg("--metadata-file").arg(path);
-    }
     if shown.quiet && plan.builds {
         command.arg("--quiet");
     }
+    let metadata = Metadata::of(&plan)?;
+    if metadata.own.is_some() {
+        // Without the provenance, which nobody reads.
+        command.env("BUILDX_METADATA_PROVENANCE", "disabled");
+        command.arg("--metadata-file").arg(&metadata.path);
+    }
     command.args(&plan.words);
     command.envs(plan.variables.iter().map(|(name, value)| (name, value)));
-    let streams = plan.outputs.places.contains(&Place::Stdout);
-    let files = plan.outputs.mode == Some(Mode::Layout) && !streams;
-    if plan.builds && quiet && files {
-        // BuildKit's exporters for files know no digest, and buildx prints an empty one.
-        command.stdout(Stdio::null());
-    } else if plan.builds && build.json && !streams {
-        let stderr = std::io::stderr().as_fd().try_clone_to_owned();
-        command.stdout(stderr.map_err(CliError::io("use", "standard error"))?);
+    let said = Said::of(&plan, build.json, quiet);
+    if let Some(stdout) = said.by_docker()? {
+        command.stdout(stdout);
     }
-    let status = docker.run(command)?;
-    if let Err(failed) = ending(status) {
+    if let Err(failed) = ending(docker.run(command)?) {
         if !progress::interrupted()
             && let Some(hint) = docker.hint(builder.as_deref())
         {
@@ -166,7 +160,62 @@ pub(crate) fn run(
     }
     let made = look(&plan, &metadata.path, access, &note)?;
     settle(&plan, &made)?;
-    report(&made, build.json, quiet, files, streams)
+    said.by_us(&made)
+}
+
+/// What standard output is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// Docker's words, if any, and our report.
+    Report,
+    /// Our report alone.
+    Json,
+    /// A digest that docker does not know.
+    Digest,
+    /// What docker writes: an archive, a digest, an answer.
+    Dockers,
+}
+
+impl Said {
+    fn of(plan: &Plan, json: bool, quiet: bool) -> Self {
+        if !plan.builds || plan.outputs.places.contains(&Place::Stdout) {
+            Self::Dockers
+        } else if json {
+            Self::Json
+        } else if !quiet {
+            Self::Report
+        } else if plan.outputs.mode == Some(Mode::Layout) {
+            // BuildKit's exporters for files know none, and buildx prints an empty one.
+            Self::Digest
+        } else {
+            Self::Dockers
+        }
+    }
+
+    /// Where docker's standard output goes instead.
+    fn by_docker(self) -> Result<Option<Stdio>, CliError> {
+        Ok(match self {
+            Self::Report | Self::Dockers => None,
+            Self::Digest => Some(Stdio::null()),
+            Self::Json => {
+                let stderr = std::io::stderr().as_fd().try_clone_to_owned();
+                Some(
+                    stderr
+                        .map_err(CliError::io("use", "standard error"))?
+                        .into(),
+                )
+            }
+        })
+    }
+
+    fn by_us(self, made: &Made) -> Result<(), CliError> {
+        match (self, made.digest) {
+            (Self::Report, _) => output::print(&made.human()),
+            (Self::Json, _) => output::print_json(made),
+            (Self::Digest, Some(digest)) => output::print(&format!("{digest}\n")),
+            (Self::Digest, None) | (Self::Dockers, _) => Ok(()),
+        }
+    }
 }
 
 /// Where buildx says what it made.
@@ -177,8 +226,8 @@ struct Metadata {
 
 impl Metadata {
     fn of(plan: &Plan) -> Result<Self, CliError> {
-        if let Some(path) = &plan.metadata_file {
-            let path = path.clone();
+        if !plan.builds || plan.metadata_file.is_some() {
+            let path = plan.metadata_file.clone().unwrap_or_default();
             return Ok(Self { path, own: None });
         }
         let dir = tempfile::Builder::new()
@@ -238,26 +287,5 @@ fn settle(plan: &Plan, made: &Made) -> Result<(), CliError> {
     match (&plan.metadata_file, plan.outputs.mode) {
         (Some(file), Some(Mode::Layout)) => made::complete(file, digest),
         _ => Ok(()),
-    }
-}
-
-fn report(
-    made: &Made,
-    json: bool,
-    quiet: bool,
-    files: bool,
-    streams: bool,
-) -> Result<(), CliError> {
-    if streams {
-        return Ok(());
-    }
-    if json {
-        return output::print_json(made);
-    }
-    match made.digest {
-        Some(digest) if quiet && files => output::print(&format!("{digest}\n")),
-        // Docker has printed it.
-        _ if quiet => Ok(()),
-        _ => output::print(&made.human()),
     }
 }
