@@ -227,6 +227,11 @@ impl DockerArgs {
             .unwrap_or(false)
     }
 
+    /// Whether docker says no more than the image's digest.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.is_on("quiet") || self.last("progress").is_some_and(|how| how == "quiet")
+    }
+
     /// All values of a flag.
     pub(crate) fn values<'a>(&'a self, flag: &'a str) -> impl Iterator<Item = &'a OsStr> {
         self.0.iter().filter_map(move |arg| match arg {
@@ -340,6 +345,9 @@ mod tests {
         assert_eq!(args.texts("tag"), ["a", "b"]);
         assert_eq!(args.last("tag"), Some(OsStr::new("b")));
         assert_eq!(args.last("file"), None);
+        assert!(args.is_quiet());
+        assert!(DockerArgs::new(&words("--progress quiet .")).is_quiet());
+        assert!(!DockerArgs::new(&words("-q=false --progress plain .")).is_quiet());
     }
 
     #[test]

@@ -79,7 +79,13 @@ pub(crate) fn look(
                 digest: digest.or(reference.digest),
                 ..reference.clone()
             };
-            (Transport::Registry(pushed), format!("docker://{reference}"))
+            let named = if reference.tag.is_some() {
+                reference
+            } else {
+                &pushed
+            };
+            let name = format!("docker://{named}");
+            (Transport::Registry(pushed), name)
         }
         Place::Directory(path) => {
             let path = path.clone();

@@ -244,9 +244,17 @@ fn image(args: &DockerArgs, pushed: &[&(&String, Export)]) -> Result<Outputs, Ou
     if names.is_empty() {
         return Err(OutputError::NoName);
     }
+    let by_digest = |(_, export): &&(&String, Export)| export.is_on("push-by-digest");
+    let untagged = !pushed.is_empty() && pushed.iter().all(by_digest);
     let places = names
         .iter()
-        .map(|name| Ok(Place::Registry(name.parse()?)))
+        .map(|name| {
+            let mut reference: Reference = name.parse()?;
+            if untagged {
+                reference.tag = None;
+            }
+            Ok(Place::Registry(reference))
+        })
         .collect::<Result<_, OutputError>>()?;
     Ok(Outputs {
         mode: Some(Mode::Image),
@@ -375,7 +383,7 @@ mod tests {
             ),
             (
                 "-o type=image,name=r.example/a,push-by-digest=true,push=true .",
-                &["r.example/a:latest"],
+                &["r.example/a"],
             ),
             (
                 "-o type=image --push -t r.example/a:1 .",

@@ -90,7 +90,7 @@ pub(crate) fn run(
     docker: &Docker,
 ) -> Result<(), CliError> {
     let args = DockerArgs::new(&build.docker);
-    let quiet = shown.quiet || args.is_on("quiet");
+    let quiet = shown.quiet || args.is_quiet();
     let builder = args.last("builder").map(ToOwned::to_owned);
     let plan = Plan::new(
         args,
