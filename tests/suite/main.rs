@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use sociable_tests::{Measured, Run};
 
+mod build;
 mod copy;
 mod crash;
 mod differential;

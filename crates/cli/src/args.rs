@@ -41,7 +41,7 @@ Examples:
   sociable pack ./rootfs oci:app --entrypoint /bin/app
   sociable convert docker://registry.example/app:1 docker://registry.example/app:1-soci
   sociable convert oci:app oci:app-soci
-  docker buildx build -o type=oci,dest=- . | sociable convert - oci:app
+  sociable build -t registry.example/app:1 --push .
   sociable cat oci:app-soci /etc/os-release"
 )]
 pub(crate) struct Cli {
@@ -62,6 +62,7 @@ pub(crate) enum Command {
     Push(commands::copy::Push),
     Rm(commands::rm::Rm),
     Pack(Box<commands::pack::Pack>),
+    Build(Box<commands::build::Build>),
     Inspect(commands::inspect::Inspect),
     Verify(commands::verify::Verify),
     Ls(commands::ls::Ls),

@@ -1,6 +1,7 @@
 //! One file a command: its arguments, and what it prints.
 
 mod batch;
+pub(crate) mod build;
 pub(crate) mod cache;
 pub(crate) mod cat;
 pub(crate) mod copy;

@@ -11,6 +11,7 @@ use sociable_soci::cache::CacheError;
 use sociable_soci::outcome::SkipReason;
 use sociable_soci::{Error, chain};
 
+use crate::build::output::OutputError;
 use crate::{progress, registry_hint, text};
 
 /// Exit code when something failed.
@@ -63,6 +64,14 @@ impl CliError {
         Self {
             silent: true,
             ..Self::failed("")
+        }
+    }
+
+    /// As a program ended that has said why.
+    pub(crate) fn exit(code: u8) -> Self {
+        Self {
+            code,
+            ..Self::said()
         }
     }
 
@@ -134,6 +143,15 @@ impl From<Error> for CliError {
 impl From<sociable_oci::Error> for CliError {
     fn from(error: sociable_oci::Error) -> Self {
         Error::from(error).into()
+    }
+}
+
+impl From<OutputError> for CliError {
+    fn from(error: OutputError) -> Self {
+        Self {
+            hint: error.hint().map(str::to_owned),
+            ..Self::usage(error.to_string())
+        }
     }
 }
 

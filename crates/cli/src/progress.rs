@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,22 @@ pub(crate) fn interrupted() -> bool {
     CANCEL.is_cancelled()
 }
 
+/// Stops the work as a signal would.
+pub(crate) fn interrupt() {
+    CANCEL.cancel();
+}
+
+/// Whether a program is awaited that has its own ideas of when to give up.
+static AWAITING: AtomicBool = AtomicBool::new(false);
+
+/// Waits for a program, however often the user wants to stop: a terminal's signals reach it as well.
+pub(crate) fn awaiting<T>(wait: impl FnOnce() -> T) -> T {
+    AWAITING.store(true, Ordering::Relaxed);
+    let result = wait();
+    AWAITING.store(false, Ordering::Relaxed);
+    result
+}
+
 /// What a command shows.
 pub(crate) struct Shown {
     started: Instant,
@@ -39,16 +55,17 @@ struct Bars {
 }
 
 impl Shown {
-    pub(crate) fn start(output: &Output) -> Self {
+    /// `bars`: whether there may be any; a program that draws its own would not know of them.
+    pub(crate) fn start(output: &Output, bars: bool) -> Self {
         let style = match output.progress {
-            _ if output.quiet => Style::None,
+            _ if output.quiet || !bars => Style::None,
             Style::Auto if std::io::stderr().is_terminal() => Style::Bar,
             Style::Auto => Style::Plain,
             style => style,
         };
         // The first signal asks the work to stop and tidy up; the second does not ask.
         let handler = ctrlc::set_handler(|| {
-            if CANCEL.is_cancelled() {
+            if CANCEL.is_cancelled() && !AWAITING.load(Ordering::Relaxed) {
                 std::process::exit(130);
             }
             CANCEL.cancel();

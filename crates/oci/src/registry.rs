@@ -5,6 +5,7 @@
 //! | [`mod@reference`] | what a user types |
 //! | `client` | one request: authorisation, redirects, when it is tried again |
 //! | `auth` | challenges, tokens, where credentials come from |
+//! | `handover` | credentials for a build that speaks with registries itself |
 //! | `download` | a blob as a reader that goes on where a connection broke |
 //! | `upload` | a blob as a writer that does the same |
 //! | `piece` | buffers that uploads use again |
@@ -30,6 +31,7 @@ mod auth;
 mod client;
 mod download;
 mod error;
+mod handover;
 mod piece;
 pub mod reference;
 mod referrers;
@@ -43,6 +45,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::{ApiError, Failure, RegistryError};
+pub use handover::docker_config;
 pub use reference::{Reference, RepositoryName};
 pub use sink::RegistrySink;
 pub use source::RegistrySource;

@@ -3,6 +3,7 @@
 //! Everything runs in one real stack ([`sociable_tests::stack`]). Nothing comes from outside: images are `FROM scratch` with
 //! a static busybox and generated files, large enough that the default options index them.
 
+mod build;
 mod containerd;
 mod copies;
 mod docker;

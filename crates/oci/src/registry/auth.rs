@@ -317,7 +317,7 @@ async fn fetch(
 }
 
 /// Docker's own name for Docker Hub in `config.json`.
-const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+pub(super) const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
 /// The names under which credentials for a repository may be kept: the most special first.
 fn keys(name: &RepositoryName) -> Vec<String> {
@@ -336,7 +336,10 @@ fn keys(name: &RepositoryName) -> Vec<String> {
     keys
 }
 
-fn look_up(authfile: Option<&Path>, name: &RepositoryName) -> Result<Credentials, Failure> {
+pub(super) fn look_up(
+    authfile: Option<&Path>,
+    name: &RepositoryName,
+) -> Result<Credentials, Failure> {
     let files = match authfile {
         Some(file) => vec![(file.to_owned(), true)],
         None => default_files().into_iter().map(|f| (f, false)).collect(),
