@@ -93,7 +93,11 @@ fn work(task: &OsStr) -> Result<(), EngineError> {
             from.as_ref(),
             run,
         )?),
-        Task::Manifest { from, platform } => base::manifest(&from, platform.as_ref())?,
+        Task::Manifest {
+            from,
+            platform,
+            gently,
+        } => base::manifest(&from, platform.as_ref(), gently)?,
         Task::Push {
             repositories,
             under_their_tags,

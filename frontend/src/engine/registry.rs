@@ -1,19 +1,39 @@
 //! How a step reaches registries: with the secrets that the user handed over, and nothing else.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use sociable_oci::registry::{self, Failure, Registries};
 
 use super::EngineError;
 use crate::task::place;
 
-pub(super) fn registries(plain_http: &[String]) -> sociable_oci::Result<Registries> {
+/// How long a registry is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Once, and no longer than a person would.
+    Little,
+    /// As long as there is hope.
+    Much,
+}
+
+pub(super) fn registries(
+    plain_http: &[String],
+    patience: Patience,
+) -> sociable_oci::Result<Registries> {
+    let usual = registry::Options::default();
+    let (retries, idle_timeout) = match patience {
+        Patience::Little => (0, Duration::from_secs(10)),
+        Patience::Much => (usual.retries, usual.idle_timeout),
+    };
     let there = |path: &str| Some(PathBuf::from(path)).filter(|path| path.is_file());
     Registries::new(registry::Options {
         plain_http: plain_http.to_vec(),
         ca_files: there(place::CERTIFICATES).into_iter().collect(),
         authfile: there(place::CREDENTIALS),
-        ..registry::Options::default()
+        retries,
+        idle_timeout,
+        ..usual
     })
 }
 
