@@ -1,6 +1,6 @@
 //! One request: to which URL, with which authorisation, how redirects are followed, when it is sent again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -39,6 +39,8 @@ pub(super) struct Client {
     keyring: Arc<Keyring>,
     /// Where blobs were written or found, by registry and digest: other repositories can take them over from there.
     homes: Mutex<HashMap<(String, Digest), String>>,
+    /// Registries that take a blob in one piece only.
+    no_patch: Mutex<HashSet<String>>,
     /// Uploads that keep what they send.
     room: Arc<Semaphore>,
     runtime: tokio::runtime::Runtime,
@@ -217,6 +219,7 @@ impl Client {
             },
             keyring: Arc::new(Keyring::new(options.authfile.clone())),
             homes: Mutex::default(),
+            no_patch: Mutex::default(),
             room: Arc::new(Semaphore::new(KEEPERS)),
             runtime: tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
@@ -251,6 +254,18 @@ impl Client {
             registry: registry.to_owned(),
             repository,
         })
+    }
+
+    /// Remembers that a registry refuses every `PATCH`.
+    pub(super) fn learn_no_patch(&self, registry: &str) {
+        let mut no_patch = self.no_patch.lock().unwrap_or_else(PoisonError::into_inner);
+        no_patch.insert(registry.to_owned());
+    }
+
+    /// Whether a registry is known to refuse every `PATCH`.
+    pub(super) fn takes_no_patch(&self, registry: &str) -> bool {
+        let no_patch = self.no_patch.lock().unwrap_or_else(PoisonError::into_inner);
+        no_patch.contains(registry)
     }
 
     /// Waits for something asynchronous.
