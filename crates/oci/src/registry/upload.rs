@@ -561,9 +561,8 @@ impl<'a> Upload<'a> {
 
     fn try_end(&mut self, digest: &Digest) -> Result<(), RegistryError> {
         if matches!(self.again, Some(Again::Spool(_))) && matches!(self.way, Way::Broken) {
-            self.go_on(0, false).map_err(|error| {
-                error.unwrap_or_else(|why| self.failed(Failure::Answer(why)))
-            })?;
+            self.go_on(0, false)
+                .map_err(|error| error.unwrap_or_else(|why| self.failed(Failure::Answer(why))))?;
         }
         if matches!(self.way, Way::Stream(_)) {
             match self.answer(LONG_ANSWER) {
