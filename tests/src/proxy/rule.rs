@@ -111,7 +111,7 @@ pub enum Fault {
     RefuseMount,
     /// A body of more than so many bytes is refused.
     BodyLimit(u64),
-    /// A tag that is there already stays as it is; the words are those of ECR.
+    /// A tag that is there already stays as it is, and may be written once more as such; the words are those of ECR.
     ImmutableTags,
     /// Uploads are taken whole or not at all.
     NoPatch,
