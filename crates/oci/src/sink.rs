@@ -121,11 +121,12 @@ pub trait Sink: Send + Sync {
         import_blob(self, source, descriptor)
     }
 
-    /// Makes the image visible, atomically and as the last thing. The blobs that `update` names must be there.
+    /// Makes the image visible, atomically and as the last thing. The blobs that `update` names must be there. Says what
+    /// its name leads to: the image, or an index made here where there are several and a name holds but one document.
     ///
     /// # Errors
     /// When that fails; the destination then is as it was before.
-    fn finish(self: Box<Self>, update: &IndexUpdate) -> Result<()>;
+    fn finish(self: Box<Self>, update: &IndexUpdate) -> Result<Descriptor>;
 }
 
 /// Copies a blob from `source`, verified on the way, unless it is there; says whether it copied.

@@ -267,7 +267,7 @@ impl Sink for RegistrySink {
         Ok(descriptor.digest)
     }
 
-    fn finish(self: Box<Self>, update: &IndexUpdate) -> Result<()> {
+    fn finish(self: Box<Self>, update: &IndexUpdate) -> Result<Descriptor> {
         let unlisted =
             std::mem::take(&mut *self.unlisted.lock().unwrap_or_else(PoisonError::into_inner));
         for (subject, referrer) in unlisted {
@@ -276,11 +276,11 @@ impl Sink for RegistrySink {
         let image = self.root(update)?;
         // A tag that may not be moved need not be, if it is where it should be.
         if self.current()? == Some(image.digest) {
-            return Ok(());
+            return Ok(image);
         }
         let (media_type, bytes) = self.document(&image)?;
         self.put_manifest(&self.tag, &media_type, &bytes)?;
-        Ok(())
+        Ok(image)
     }
 }
 
