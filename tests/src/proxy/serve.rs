@@ -73,6 +73,8 @@ struct Plan {
     body: Option<Vec<u8>>,
     lose: bool,
     cut_request: Option<u64>,
+    stall_request: Option<u64>,
+    drip_request: Option<(usize, Duration)>,
 }
 
 struct Turn<'a> {
@@ -208,6 +210,8 @@ impl Turn<'_> {
         match fault {
             Fault::CutResponse { after } => plan.cut = Some(after),
             Fault::CutRequest { after } => plan.cut_request = Some(after),
+            Fault::StallRequest { after } => plan.stall_request = Some(after),
+            Fault::DripRequest { piece, pause } => plan.drip_request = Some((piece, pause)),
             Fault::LoseAnswer => plan.lose = true,
             Fault::Stall { after } => plan.stall = Some(after),
             Fault::Drip { piece, pause } => plan.drip = Some((piece, pause)),
@@ -311,15 +315,29 @@ impl Turn<'_> {
         forwarded.headers.set("Connection", "close");
         forwarded.write(&mut to)?;
         let framing = request.framing();
-        let mut piece = vec![0; PIECE];
+        let (step, pause) = plan.drip_request.unwrap_or((PIECE, Duration::ZERO));
+        if plan.stall_request.is_some() || plan.drip_request.is_some() {
+            // The kernel must not take what we do not.
+            rustix::net::sockopt::set_socket_recv_buffer_size(self.stream, PIECE)?;
+        }
+        let mut piece = vec![0; step];
         let (mut sent, mut listening) = (0, true);
         loop {
-            let most = plan.cut_request.map_or(PIECE as u64, |cut| cut - sent);
-            let most = usize::try_from(most).unwrap_or(PIECE).min(PIECE);
+            let stops = [plan.cut_request, plan.stall_request];
+            let stops = stops.into_iter().flatten();
+            let most = stops.map(|stop| stop - sent).min().unwrap_or(u64::MAX);
+            let most = usize::try_from(most).unwrap_or(step).min(step);
+            if most == 0 && plan.stall_request == Some(sent) {
+                while !self.shared.stopped.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(50));
+                }
+                return Ok(End::Close);
+            }
             if most == 0 {
                 return Ok(End::Reset);
             }
             let n = body.read(&mut piece[..most])?;
+            thread::sleep(pause);
             sent += n as u64;
             self.note(|e| e.up = sent);
             // A registry may answer before it has read everything, and stop reading.

@@ -71,6 +71,33 @@ fn what_passes_is_tried_again() {
     }
 }
 
+/// A registry without ranges sends everything again, and the connection breaks before it is where it was.
+#[test]
+fn broken_on_the_way_back() {
+    let Some(lab) = Lab::new("broken_on_the_way_back") else {
+        return;
+    };
+    let expected = lab.undisturbed();
+    lab.fresh();
+    let layer = lab.layer(0);
+    let get = || Rule::on("GET", &layer);
+    lab.proxy.add(get().does(Fault::NoRange));
+    let slow = Fault::Drip {
+        piece: 1 << 16,
+        pause: Duration::from_millis(20),
+    };
+    lab.proxy.add(get().first(3).does(slow));
+    for (n, after) in [(1, 1_500_000), (2, 700_000), (3, 0)] {
+        lab.proxy
+            .add(get().nth(n).does(Fault::CutResponse { after }));
+    }
+    lab.right(run(&mut lab.convert()), &expected);
+    let log = lab.proxy.log();
+    let down: Vec<_> = log.of("GET", &layer).iter().map(|e| e.down).collect();
+    let whole = lab.layers[0].len() as u64;
+    assert_eq!(down, [1_500_000, 700_000, 0, whole], "{log}");
+}
+
 /// Whether a request asks for a blob from its middle on, and gets that.
 fn goes_on_later(e: &Exchange) -> bool {
     let range = e.request.headers.get("range").unwrap_or_default();

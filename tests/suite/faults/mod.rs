@@ -5,9 +5,12 @@
 mod auth;
 mod disk;
 mod downloads;
+mod heads;
 mod killed;
+mod manifests;
 mod referrers;
 mod uploads;
+mod whole;
 
 use std::cell::Cell;
 use std::path::PathBuf;

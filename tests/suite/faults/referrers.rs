@@ -15,7 +15,7 @@ use crate::s;
 
 impl Lab {
     /// `create` of an index beside the image, in place.
-    fn create(&self, tool: &str) -> std::process::Command {
+    pub(super) fn create(&self, tool: &str) -> std::process::Command {
         let image = self.proxy.image("src/app:1");
         let mut command = self.command(&["create", &image, &image]);
         command.args(["--no-cache", "--min-layer-size", "0"]);

@@ -1,22 +1,21 @@
 //! What can go wrong while an image is written.
 
-use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use sociable_tests::http::Request;
-use sociable_tests::layout::{Layout, media};
+use sociable_tests::layout::media;
 use sociable_tests::proxy::{Fault, Gate, Proxy, Rule, Tokens};
 use sociable_tests::registry::{self, Kind};
 use sociable_tests::{run, sha256};
 
 use super::Lab;
-use crate::s;
 
 /// Layers that are too large to be kept in memory and sent at once.
-const LARGE: usize = 6 << 20;
+pub(super) const LARGE: usize = 6 << 20;
 
 /// A registry that takes nothing over from its other repositories, so that layers move.
-fn without_mounts(lab: &Lab) {
+pub(super) fn without_mounts(lab: &Lab) {
     lab.fresh();
     lab.proxy
         .add(Rule::on("POST", "/blobs/uploads/").does(Fault::RefuseMount));
@@ -55,77 +54,66 @@ fn broken_uploads_go_on() {
     }
 }
 
-/// The registries of some vendors take a blob with one `PUT` and nothing else.
+/// An image that comes from files goes another way than one that is converted.
 #[test]
-fn registries_that_take_no_patch() {
-    let Some(lab) = Lab::with("registries_that_take_no_patch", Kind::Distribution, LARGE) else {
+fn pushes_go_on() {
+    let Some(lab) = Lab::with("pushes_go_on", Kind::Distribution, LARGE) else {
         return;
     };
-    let expected = lab.undisturbed();
-    for refusal in [
-        Fault::NoPatch,
-        Fault::status(415),
-        // Not said at all: the session just is not there any more.
-        Fault::status(404),
+    let each = |method: &str, part: &str| Rule::on(method, part).each_path().first(1);
+    let uploads = "/blobs/uploads/";
+    for rule in [
+        each("PATCH", uploads).does(Fault::CutRequest { after: 3_000_000 }),
+        each("PUT|PATCH", "").does(Fault::LoseAnswer),
+        each("*", "").does(Fault::status(503)),
+        each("HEAD|GET", "").does(Fault::LoseAnswer),
     ] {
-        for broken in [None, Some(Fault::CutRequest { after: 3_000_000 })] {
-            without_mounts(&lab);
-            let patch = Rule::on("PATCH", "/blobs/uploads/");
-            lab.proxy.add(patch.does(refusal.clone()));
-            let cut = broken.is_some();
-            if let Some(broken) = broken {
-                let large = |r: &Request| {
-                    let length = r.headers.get("content-length");
-                    length.is_some_and(|l| l.len() >= 7)
-                };
-                let put = Rule::on("PUT", "/blobs/uploads/").only(large);
-                lab.proxy.add(put.first(1).does(broken));
-            }
-            lab.right(run(&mut lab.convert()), &expected);
-            let log = lab.proxy.log();
-            let puts = log.of("PUT", "/blobs/uploads/");
-            let whole = puts.iter().filter(|e| e.up > LARGE as u64).count();
-            assert_eq!(whole, 2, "{log}");
-            assert_eq!(cut, puts.iter().any(|e| e.up == 3_000_000), "{log}");
-            let said = matches!(refusal, Fault::NoPatch);
-            // Both layers may have been on their way when it was found out.
-            assert!(!said || log.count("PATCH", "") <= 2, "{log}");
-        }
+        let name = format!("{rule:?}");
+        lab.fresh();
+        lab.proxy.add(rule);
+        let push = run(&mut lab.command(&["push", &lab.image.arg(), &lab.dest()]));
+        lab.right(push, &lab.digest());
+        let log = lab.proxy.log();
+        assert!(log.faults() > 1, "{name}\n{log}");
     }
+    lab.fresh();
+    lab.proxy
+        .add(Rule::on("PATCH", uploads).does(Fault::status(503)));
+    let mut push = lab.command(&["push", &lab.image.arg(), &lab.dest()]);
+    lab.refused(
+        run(push.args(["--retries", "1"])),
+        &["PATCH", "503", "\nhint: "],
+    );
 }
 
-/// What comes from a pipe cannot be read again, and of what is being packed nobody knows the size.
 #[test]
-fn streams_to_registries_that_take_no_patch() {
-    let Some(lab) = Lab::with("streams_that_take_no_patch", Kind::Distribution, LARGE) else {
+fn slow_uploads() {
+    // More than the kernel takes although nobody reads it.
+    let Some(lab) = Lab::with("slow_uploads", Kind::Distribution, 12 << 20) else {
         return;
     };
     let expected = lab.undisturbed();
-    lab.proxy
-        .add(Rule::on("PATCH", "/blobs/uploads/").does(Fault::NoPatch));
-    let archive = lab.dir.path().join("image.tar");
-    let to_archive = format!("oci-archive:{}", s(&archive));
-    let _ = run(&mut lab.command(&["copy", &lab.image.arg(), &to_archive])).ok();
-    let mut convert = lab.command(&["convert", "-", &lab.dest()]);
-    convert.args(["--no-cache", "--min-layer-size", "0"]);
-    convert.stdin(File::open(&archive).expect("an archive"));
-    let done = run(&mut convert);
-    lab.right(done, &expected);
-
-    let files = lab.dir.path().join("files");
-    std::fs::create_dir(&files).expect("a directory");
-    std::fs::write(files.join("large"), &lab.layers[0]).expect("a file");
-    let pack = |dest: &str| run(&mut lab.command(&["pack", &s(&files), dest])).ok();
-    let _ = pack(&lab.proxy.image("packed:1"));
-    let layout = Layout::open(lab.dir.path().join("packed"));
-    let _ = pack(&layout.arg());
-    let index = layout.index_json().expect("index.json");
-    let index: serde_json::Value = serde_json::from_slice(&index).expect("JSON");
-    let packed = lab.result("packed", "1");
-    assert_eq!(packed.as_deref(), index["manifests"][0]["digest"].as_str());
-    let log = lab.proxy.log();
-    let whole = log.of("PUT", "/packed/blobs/uploads/");
-    assert!(whole.iter().any(|e| e.up > LARGE as u64), "{log}");
+    let stall = Fault::StallRequest { after: 1_000_000 };
+    let convert = |fault: &Fault, first| {
+        without_mounts(&lab);
+        let patch = Rule::on("PATCH", "/blobs/uploads/").first(first);
+        lab.proxy.add(patch.does(fault.clone()));
+        let mut convert = lab.convert();
+        run(convert.args(["--idle-timeout", "1", "--retries", "2"]))
+    };
+    // One that takes little at a time is not one that takes nothing.
+    let slow = Fault::DripRequest {
+        piece: 1 << 16,
+        pause: Duration::from_millis(10),
+    };
+    lab.right(convert(&slow, usize::MAX), &expected);
+    let patches = lab.proxy.log().count("PATCH", "");
+    assert_eq!(patches, 2, "{}", lab.proxy.log());
+    lab.right(convert(&stall, 1), &expected);
+    lab.refused(
+        convert(&stall, usize::MAX),
+        &["PATCH", "stalled", "3 times"],
+    );
 }
 
 #[test]
