@@ -76,7 +76,7 @@ pub(super) struct Upload<'a> {
 
 /// Where what was written can be read again.
 enum Again<'a> {
-    Source(&'a dyn Source, Descriptor),
+    Source(&'a dyn Source, Box<Descriptor>),
     /// A file without a name, which is not sent before all of the blob is in it.
     Spool(File),
 }
@@ -146,7 +146,7 @@ impl<'a> Upload<'a> {
             meter: Some(Meter::new(known, hashing)),
             size,
             digest: known.map(|(digest, _)| *digest),
-            again: again.map(|(source, blob)| Again::Source(source, blob)),
+            again: again.map(|(source, blob)| Again::Source(source, Box::new(blob))),
             session: session.url,
             way: Way::Broken,
             position: 0,
