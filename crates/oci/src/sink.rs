@@ -7,6 +7,7 @@ use crate::document::{Descriptor, Index, REF_NAME};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::media_type;
+use crate::registry::RepositoryName;
 use crate::source::{Source, verified};
 
 /// A destination for blobs, from several threads, and at the end for one image.
@@ -55,6 +56,16 @@ pub trait Sink: Send + Sync {
     ) -> Result<Box<dyn BlobWriter + 'a>> {
         let _ = source;
         self.begin_with(Some((&descriptor.digest, descriptor.size)), Hashing::Caller)
+    }
+
+    /// The repository of a registry that this is.
+    fn repository(&self) -> Option<&RepositoryName> {
+        None
+    }
+
+    /// Tells of a repository that had a blob once: if it still does, a registry need not be sent it.
+    fn seen(&self, digest: &Digest, repository: &RepositoryName) {
+        let _ = (digest, repository);
     }
 
     /// Whether a blob is there, or could be taken over from `source` without its bytes passing through here.

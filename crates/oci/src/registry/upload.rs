@@ -75,7 +75,8 @@ pub(super) struct Upload<'a> {
 }
 
 /// Where what was written can be read again.
-enum Again<'a> {
+pub(super) enum Again<'a> {
+    Bytes(&'a [u8]),
     Source(&'a dyn Source, Box<Descriptor>),
     /// A file without a name, which is not sent before all of the blob is in it.
     Spool(File),
@@ -84,6 +85,11 @@ enum Again<'a> {
 impl Again<'_> {
     fn read_from(&self, offset: u64) -> Result<Box<dyn Read + '_>, String> {
         match self {
+            Self::Bytes(bytes) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                let missing = bytes.get(start..).unwrap_or_default();
+                Ok(Box::new(missing))
+            }
             Self::Source(source, blob) => source
                 .blob_from(blob, offset)
                 .map(|reader| reader as Box<dyn Read>)
@@ -128,7 +134,7 @@ impl<'a> Upload<'a> {
         repository: &RepositoryName,
         known: Option<(&Digest, u64)>,
         hashing: Hashing,
-        again: Option<(&'a dyn Source, Descriptor)>,
+        again: Option<Again<'a>>,
     ) -> Result<Self> {
         let size = known.map(|(_, size)| size);
         let small = size.is_some_and(|size| size <= CHUNK as u64);
@@ -146,7 +152,7 @@ impl<'a> Upload<'a> {
             meter: Some(Meter::new(known, hashing)),
             size,
             digest: known.map(|(digest, _)| *digest),
-            again: again.map(|(source, blob)| Again::Source(source, Box::new(blob))),
+            again,
             session: session.url,
             way: Way::Broken,
             position: 0,
