@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use serde_json::Value;
 use sociable_tests::http::Request;
-use sociable_tests::layout::media;
-use sociable_tests::proxy::{Fault, Gate, Proxy, Rule, Tokens};
+use sociable_tests::layout::{self, media};
+use sociable_tests::proxy::{Exchange, Fault, Gate, Proxy, Rule, Tokens};
 use sociable_tests::registry::{self, Kind};
-use sociable_tests::{run, sha256};
+use sociable_tests::{archive, compress, run, sha256};
 
 use super::Lab;
 
@@ -283,4 +284,51 @@ fn nothing_moves_twice() {
     }
     let up: u64 = log.of("PATCH|PUT", "/blobs/").iter().map(|e| e.up).sum();
     assert_eq!(up, 0, "{log}");
+}
+
+/// Many images share their base: what was made of it once is neither read nor sent again, in whatever repository it is.
+#[test]
+fn another_image_on_the_same_base() {
+    let Some(lab) = Lab::new("another_image_on_the_same_base") else {
+        return;
+    };
+    let mut tar = archive::entry(b'0', b"app", b"", b"another program");
+    tar.extend(archive::END);
+    let app = compress::gzip(&tar, 6);
+    let layers = [(media::GZIP, &lab.layers[0][..]), (media::GZIP, &app)];
+    let other = layout::image(&lab.dir.path().join("other"), &layers);
+    registry::push_layout(&other, lab.registry.address(), "src/other", "1");
+    let cache = lab.dir.path().join("cache");
+    let convert = |from: &str, to: &str| {
+        let mut command = lab.command(&["convert", &lab.proxy.image(from), &lab.proxy.image(to)]);
+        command.args(["--min-layer-size", "0", "--json"]);
+        command.arg("--cache-dir").arg(&cache);
+        let done = run(&mut command).ok();
+        serde_json::from_str::<Value>(&done.text()).expect("a report")
+    };
+    let first = convert("src/app:1", "first:1");
+    let ztoc = &first["platforms"][0]["layers"][0]["outcome"]["indexed"]["ztoc"];
+    let ztoc = ztoc
+        .as_str()
+        .unwrap_or_else(|| panic!("a zTOC: {first}"))
+        .to_owned();
+    for refused in [false, true] {
+        lab.fresh();
+        if refused {
+            // The repository, or the right to read it, may be gone.
+            without_mounts(&lab);
+        }
+        let _ = convert("src/other:1", &format!("{}:1", lab.repository()));
+        assert!(lab.result(&lab.repository(), "1").is_some());
+        let log = lab.proxy.log();
+        let mount = |e: &&Exchange| {
+            e.request.query("mount").as_ref() == Some(&ztoc)
+                && e.request.query("from").as_deref() == Some("first")
+        };
+        let asked = log.of("POST", "/blobs/uploads/").into_iter().find(mount);
+        let taken = if refused { 202 } else { 201 };
+        assert_eq!(asked.map(Exchange::status), Some(taken), "{log}");
+        let read = log.count("GET", &sha256(&lab.layers[0]));
+        assert_eq!(read, usize::from(refused), "{log}");
+    }
 }
