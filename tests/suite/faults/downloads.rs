@@ -6,7 +6,7 @@ use sociable_tests::layout::media;
 use sociable_tests::proxy::{Answer, Exchange, Fault, Proxy, Rule};
 use sociable_tests::{run, sha256};
 
-use super::Lab;
+use super::{Lab, at_once};
 
 /// An HTTP date that is so far from now.
 fn date(from_now: &str) -> String {
@@ -23,14 +23,10 @@ fn date(from_now: &str) -> String {
 
 #[test]
 fn what_passes_is_tried_again() {
-    let Some(lab) = Lab::new("what_passes_is_tried_again") else {
-        return;
-    };
-    let expected = lab.undisturbed();
     let busy = |after: String| {
         Fault::Answer(Answer::error(429, "TOOMANYREQUESTS", "slow down").with("Retry-After", after))
     };
-    for fault in [
+    let faults = [
         busy("1".to_owned()),
         busy(date("2 seconds")),
         Fault::status(500),
@@ -38,8 +34,12 @@ fn what_passes_is_tried_again() {
         Fault::status(503),
         Fault::CutResponse { after: 700_000 },
         Fault::LoseAnswer,
-    ] {
-        lab.fresh();
+    ];
+    at_once(faults, |fault| {
+        let Some(lab) = Lab::new("what_passes_is_tried_again") else {
+            return;
+        };
+        let expected = lab.undisturbed();
         let name = format!("{fault:?}");
         let cut = matches!(fault, Fault::CutResponse { .. });
         if cut {
@@ -68,7 +68,7 @@ fn what_passes_is_tried_again() {
             let asked = goes_on.of("GET", &lab.layer(0));
             assert!(asked.iter().any(|e| goes_on_later(e)), "{goes_on}");
         }
-    }
+    });
 }
 
 /// A registry without ranges sends everything again, and the connection breaks before it is where it was.

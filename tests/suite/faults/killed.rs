@@ -10,7 +10,7 @@ use sociable_tests::rng::Rng;
 use sociable_tests::run::{kill_group, start_group};
 use sociable_tests::{run, say, scaled, seed};
 
-use super::Lab;
+use super::{Lab, at_once};
 use crate::none;
 
 /// Kills a command at random moments of its life and runs it again, `count` times, each time after `begin`. The tag must
@@ -92,7 +92,7 @@ fn in_place(lab: &Lab, command: &str) -> (String, Command) {
 
 #[test]
 fn in_place_conversion() {
-    for kind in Kind::ALL {
+    at_once(Kind::ALL, |kind| {
         let Some(lab) = Lab::with("in_place_conversion", kind, super::LARGE) else {
             return;
         };
@@ -106,13 +106,13 @@ fn in_place_conversion() {
             known,
             || in_place(&lab, "convert"),
         );
-    }
+    });
 }
 
 /// Indexes beside an image are found whatever happened before, and once.
 #[test]
 fn indexes_beside_the_image() {
-    for kind in Kind::ALL {
+    at_once(Kind::ALL, |kind| {
         let Some(lab) = Lab::with("killed_beside", kind, super::LARGE) else {
             return;
         };
@@ -130,5 +130,5 @@ fn indexes_beside_the_image() {
             assert_eq!(shown.matches("index v1").count(), 1, "{kind:?}: {shown}");
             lab.round.set(lab.round.get() - 1);
         }
-    }
+    });
 }

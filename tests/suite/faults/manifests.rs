@@ -4,7 +4,7 @@ use sociable_tests::proxy::{Answer, Fault, Rule};
 use sociable_tests::registry::Kind;
 use sociable_tests::run;
 
-use super::Lab;
+use super::{Lab, at_once};
 
 /// What passes, if the request is sent once more.
 fn faults() -> [Fault; 6] {
@@ -22,12 +22,11 @@ fn faults() -> [Fault; 6] {
 
 #[test]
 fn manifests_are_written_again() {
-    let Some(lab) = Lab::new("manifests_are_written_again") else {
-        return;
-    };
-    let expected = lab.undisturbed();
-    for fault in faults() {
-        lab.fresh();
+    at_once(faults(), |fault| {
+        let Some(lab) = Lab::new("manifests_are_written_again") else {
+            return;
+        };
+        let expected = lab.undisturbed();
         let put = Rule::on("PUT", "/manifests/").each_path().first(1);
         lab.proxy.add(put.does(fault));
         lab.right(run(&mut lab.convert()), &expected);
@@ -37,7 +36,7 @@ fn manifests_are_written_again() {
         let writes = log.of("PUT|PATCH|POST", "/");
         let last = writes.last().expect("something was written");
         assert!(last.is("PUT", "/manifests/1"), "{log}");
-    }
+    });
 }
 
 /// An answer that was lost must not make a tag that cannot be moved a failure: it is where it should be.
@@ -77,7 +76,7 @@ fn manifests_are_given_up() {
 #[test]
 fn indexes_beside_the_image_are_written_again() {
     for kind in Kind::ALL {
-        for fault in faults() {
+        at_once(faults(), |fault| {
             let Some(lab) = Lab::with("indexes_are_written_again", kind, super::LARGE) else {
                 return;
             };
@@ -89,6 +88,6 @@ fn indexes_beside_the_image_are_written_again() {
             let shown = run(&mut lab.command(&["inspect", &lab.proxy.image("src/app:1")])).ok();
             let shown = shown.text();
             assert_eq!(shown.matches("index v1").count(), 1, "{kind:?}: {shown}");
-        }
+        });
     }
 }

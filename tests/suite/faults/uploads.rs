@@ -10,7 +10,7 @@ use sociable_tests::proxy::{Exchange, Fault, Gate, Proxy, Rule, Tokens};
 use sociable_tests::registry::{self, Kind};
 use sociable_tests::{archive, compress, run, sha256};
 
-use super::Lab;
+use super::{Lab, at_once};
 
 /// Layers that are too large to be kept in memory and sent at once.
 pub(super) const LARGE: usize = 6 << 20;
@@ -24,11 +24,7 @@ pub(super) fn without_mounts(lab: &Lab) {
 
 #[test]
 fn broken_uploads_go_on() {
-    let Some(lab) = Lab::with("broken_uploads_go_on", Kind::Distribution, LARGE) else {
-        return;
-    };
-    let expected = lab.undisturbed();
-    for (method, fault) in [
+    let faults = [
         ("PATCH", Fault::CutRequest { after: 3_000_000 }),
         ("PATCH", Fault::LoseAnswer),
         ("PUT", Fault::LoseAnswer),
@@ -36,7 +32,12 @@ fn broken_uploads_go_on() {
         ("PATCH", Fault::LoseUpload),
         ("PUT", Fault::LoseUpload),
         ("PATCH|PUT", Fault::BodyLimit(5 << 20)),
-    ] {
+    ];
+    at_once(faults, |(method, fault)| {
+        let Some(lab) = Lab::with("broken_uploads_go_on", Kind::Distribution, LARGE) else {
+            return;
+        };
+        let expected = lab.undisturbed();
         without_mounts(&lab);
         let limit = matches!(fault, Fault::BodyLimit(_));
         let rule = Rule::on(method, "/blobs/uploads/");
@@ -52,7 +53,7 @@ fn broken_uploads_go_on() {
             let pieces = taken.iter().filter(|e| e.status() == 202 && e.up > 0);
             assert!(pieces.count() >= 2, "{log}");
         }
-    }
+    });
 }
 
 /// An image that comes from files goes another way than one that is converted.

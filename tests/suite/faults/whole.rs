@@ -8,22 +8,24 @@ use sociable_tests::proxy::{Fault, Rule};
 use sociable_tests::registry::Kind;
 use sociable_tests::run;
 
-use super::Lab;
 use super::uploads::{LARGE, without_mounts};
+use super::{Lab, at_once};
 use crate::s;
 
 #[test]
 fn registries_that_take_no_patch() {
-    let Some(lab) = Lab::with("registries_that_take_no_patch", Kind::Distribution, LARGE) else {
-        return;
-    };
-    let expected = lab.undisturbed();
-    for refusal in [
+    let refusals = [
         Fault::NoPatch,
         Fault::status(415),
         // Not said at all: the session just is not there any more.
         Fault::status(404),
-    ] {
+    ];
+    at_once(refusals, |refusal| {
+        let name = "registries_that_take_no_patch";
+        let Some(lab) = Lab::with(name, Kind::Distribution, LARGE) else {
+            return;
+        };
+        let expected = lab.undisturbed();
         for broken in [None, Some(Fault::CutRequest { after: 3_000_000 })] {
             without_mounts(&lab);
             let patch = Rule::on("PATCH", "/blobs/uploads/");
@@ -47,7 +49,7 @@ fn registries_that_take_no_patch() {
             // Both layers may have been on their way when it was found out.
             assert!(!said || log.count("PATCH", "") <= 2, "{log}");
         }
-    }
+    });
 }
 
 /// What comes from a pipe cannot be read again, and of what is being packed nobody knows the size.
