@@ -42,9 +42,12 @@ struct Lab {
 /// Bytes of each layer's large file, which hardly compresses.
 const LARGE: usize = 2 << 20;
 
-/// What `small.txt` holds, and two layers; made once for each size.
-fn layers(large: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
-    static MADE: Mutex<BTreeMap<usize, (Vec<u8>, Vec<Vec<u8>>)>> = Mutex::new(BTreeMap::new());
+/// What `small.txt` holds, and two layers.
+type Layers = (Vec<u8>, Vec<Vec<u8>>);
+
+/// Layers, made once for each size.
+fn layers(large: usize) -> Layers {
+    static MADE: Mutex<BTreeMap<usize, Layers>> = Mutex::new(BTreeMap::new());
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     let made = made.entry(large).or_insert_with(|| {
         let mut rng = Rng::new(21);
