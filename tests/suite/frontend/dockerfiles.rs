@@ -1,0 +1,241 @@
+//! Dockerfiles of all kinds give with Sociable's frontend the image that they give without it.
+//!
+//! Each is built by BuildKit's own frontend, then, from the same cache, by Sociable's. Both images must have the same config, and in
+//! each layer the same entries in the same order; but for the times at which something was made, and for how a layer is compressed.
+//!
+//! The Dockerfiles are in `dockerfiles/`; `REGISTRY` in them is that of the stack. ADD of a Git repository is left out: the stack has
+//! no Git.
+
+mod case;
+mod context;
+
+use std::os::unix::net::UnixListener;
+
+use case::Case;
+use sociable_tests::frontend::Builder;
+use sociable_tests::stack;
+
+/// A Dockerfile that needs nothing else, on both BuildKits.
+fn same(name: &str) {
+    if let Some(case) = Case::of(name) {
+        case.same();
+    }
+}
+
+#[test]
+fn stages() {
+    same("stages");
+}
+
+#[test]
+fn heredocs() {
+    same("heredocs");
+}
+
+#[test]
+fn mounts() {
+    let Some(stack) = stack::start() else {
+        return;
+    };
+    let agent = stack.dir("agent").join("socket");
+    let _listener = UnixListener::bind(&agent).expect("a socket");
+    let agent = format!("default={}", agent.display());
+    let mounts = Case::of("mounts").expect("the stack");
+    mounts
+        .with(["--secret", "id=word,src=secret", "--ssh", &agent])
+        .same();
+}
+
+#[test]
+fn links() {
+    same("links");
+}
+
+#[test]
+fn links_alone() {
+    same("links-alone");
+}
+
+#[test]
+fn add() {
+    let Some(case) = Case::of("add") else { return };
+    let blob = format!("BLOB={}", case.context().blob);
+    case.with(["--build-arg", &blob]).same();
+}
+
+#[test]
+fn contexts() {
+    let Some(case) = Case::of("contexts") else {
+        return;
+    };
+    let image = format!("docker-image://{}/dockerfiles-base:1", case.registry());
+    let base = format!("base-by-name={image}");
+    let image = format!("image={image}");
+    let layout = format!("layout=oci-layout://{}", case.context().layout.display());
+    case.with(["--build-context", "directory=named"])
+        .with(["--build-context", &base])
+        .with(["--build-context", &image])
+        .with(["--build-context", &layout])
+        .same();
+}
+
+#[test]
+fn a_layout_as_base() {
+    let Some(case) = Case::of("layout-base") else {
+        return;
+    };
+    let layout = format!("layout=oci-layout://{}", case.context().layout.display());
+    case.with(["--build-context", &layout])
+        .only_on(Builder::Buildkitd)
+        .same();
+}
+
+#[test]
+fn arguments() {
+    let Some(case) = Case::of("arguments") else {
+        return;
+    };
+    case.with(["--build-arg", "NUMBER=2", "--build-arg", "WORD=prefix"])
+        .with(["--target", "wanted", "--label", "of.the.command=line"])
+        .with(["--no-cache-filter", "wanted"])
+        .same();
+}
+
+#[test]
+fn platform() {
+    let Some(case) = Case::of("platform") else {
+        return;
+    };
+    case.with(["--platform", "linux/arm64"]).same();
+}
+
+#[test]
+fn epoch() {
+    let Some(case) = Case::of("epoch") else {
+        return;
+    };
+    case.with(["--build-arg", "SOURCE_DATE_EPOCH=1500000000"])
+        .same();
+}
+
+#[test]
+fn a_dockerfile_on_stdin() {
+    let Some(case) = Case::of("copies") else {
+        return;
+    };
+    case.dockerfile_on_stdin().same();
+}
+
+#[test]
+fn a_context_on_stdin() {
+    let Some(case) = Case::of("whole") else {
+        return;
+    };
+    case.context_on_stdin("whole.tar").same();
+}
+
+#[test]
+fn escape() {
+    same("escape");
+}
+
+#[test]
+fn ignored() {
+    same("ignored");
+}
+
+#[test]
+fn onbuild() {
+    same("onbuild");
+}
+
+#[test]
+fn config() {
+    same("config");
+}
+
+#[test]
+fn nothing() {
+    same("nothing");
+}
+
+#[test]
+fn nothing_new() {
+    same("nothing-new");
+}
+
+#[test]
+fn workdirs() {
+    same("workdirs");
+}
+
+#[test]
+fn empty() {
+    same("empty");
+}
+
+#[test]
+fn removed() {
+    same("removed");
+}
+
+#[test]
+fn opaque() {
+    same("opaque");
+}
+
+#[test]
+fn replaced() {
+    same("replaced");
+}
+
+#[test]
+fn hard_links() {
+    same("hard-links");
+}
+
+#[test]
+fn symlinks() {
+    same("symlinks");
+}
+
+#[test]
+fn attributes() {
+    let Some(case) = Case::of("attributes") else {
+        return;
+    };
+    case.with(["--build-context", "tools=tools"]).same();
+}
+
+#[test]
+fn special() {
+    same("special");
+}
+
+#[test]
+fn names() {
+    same("names");
+}
+
+#[test]
+fn touched() {
+    same("touched");
+}
+
+#[test]
+fn many() {
+    same("many");
+}
+
+#[test]
+fn owners() {
+    same("owners");
+}
+
+#[test]
+fn spans() {
+    let Some(case) = Case::of("spans") else {
+        return;
+    };
+    case.option("SPAN_SIZE=300000").same();
+}
