@@ -62,11 +62,12 @@ impl Image {
     fn read(layout: &Layout, manifest: Value) -> Self {
         let digest = |v: &Value| v["digest"].as_str().expect("a digest").to_owned();
         let config = layout.json(&digest(&manifest["config"]));
-        let layers = manifest["layers"].as_array().expect("layers");
-        let diff_ids = config["rootfs"]["diff_ids"].as_array();
-        let diff_ids = diff_ids.map_or(&[][..], Vec::as_slice);
+        // BuildKit writes `null` where there are none.
+        let list = |v: &Value| v.as_array().cloned().unwrap_or_default();
+        let layers = list(&manifest["layers"]);
+        let diff_ids = list(&config["rootfs"]["diff_ids"]);
         assert_eq!(layers.len(), diff_ids.len(), "layers and diff IDs");
-        let layers = layers.iter().zip(diff_ids).map(|(layer, diff_id)| {
+        let layers = layers.iter().zip(&diff_ids).map(|(layer, diff_id)| {
             let media_type = layer["mediaType"].as_str().expect("a media type");
             assert!(media_type.ends_with("gzip"), "{media_type}");
             let blob = layout.blob(&digest(layer)).expect("a layer");
@@ -88,12 +89,16 @@ impl Image {
         }
     }
 
-    /// What is other in `other`, but for times at which something was made, and for digests.
+    /// What is other in `other`, but for times at which something was made, for digests, and for a SOCI index.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let mut found = Vec::new();
         let (one, two) = (timeless(&self.config), timeless(&other.config));
         if one != two {
             found.push(format!("config:\n  {one}\n  {two}"));
+        }
+        let (one, two) = (plain(&self.manifest), plain(&other.manifest));
+        if one != two {
+            found.push(format!("manifest:\n  {one}\n  {two}"));
         }
         let (one, two) = (self.layers.len(), other.layers.len());
         if one != two {
@@ -128,7 +133,9 @@ fn walk(layout: &Layout, document: Value, found: &mut Vec<Image>) {
         None => {
             let first = document["layers"][0]["mediaType"].as_str();
             let attestation = first.is_some_and(|kind| kind.contains("in-toto"));
-            if document["config"]["mediaType"] == media::CONFIG && !attestation {
+            let config = document["config"]["mediaType"].as_str();
+            let image = [media::CONFIG, media::DOCKER_CONFIG].map(Some);
+            if image.contains(&config) && !attestation {
                 found.push(Image::read(layout, document));
             }
         }
@@ -149,6 +156,20 @@ fn timeless(config: &Value) -> Value {
     }
     config["rootfs"]["diff_ids"] = Value::Null;
     config
+}
+
+/// A manifest without digests.
+fn plain(manifest: &Value) -> Value {
+    let mut manifest = manifest.clone();
+    manifest["config"] = manifest["config"]["mediaType"].take();
+    manifest["layers"] = Value::Null;
+    if let Some(annotations) = manifest["annotations"].as_object_mut() {
+        annotations.remove("com.amazon.soci.index-digest");
+        if annotations.is_empty() {
+            manifest["annotations"] = Value::Null;
+        }
+    }
+    manifest
 }
 
 fn compare(one: &[Entry], two: &[Entry]) -> Vec<String> {

@@ -1,4 +1,6 @@
 //! The BuildKit frontend, on the real stack: BuildKits, registry, snapshotter.
 
+mod calls;
 mod dockerfiles;
+mod failures;
 mod start;

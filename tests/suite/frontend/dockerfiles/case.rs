@@ -3,14 +3,16 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use sociable_tests::frontend::{BUILDERS, Builder, buildx, sociable_buildx};
 use sociable_tests::image::Image;
 use sociable_tests::layout::Layout;
 use sociable_tests::stack::{self, Stack};
-use sociable_tests::{run, sociable, tar};
+use sociable_tests::{reference, run, sociable, tar};
 
 use super::context::Context;
+use super::index;
 
 /// A Dockerfile, and how it is built.
 #[derive(Debug)]
@@ -21,6 +23,7 @@ pub(super) struct Case<'a> {
     builders: Vec<Builder>,
     options: Vec<String>,
     arguments: Vec<String>,
+    plain_output: &'a str,
     stdin: Option<Stdin<'a>>,
 }
 
@@ -42,6 +45,7 @@ impl<'a> Case<'a> {
             builders: BUILDERS.to_vec(),
             options: vec!["MIN_LAYER_SIZE=0".to_owned()],
             arguments: Vec::new(),
+            plain_output: "",
             stdin: None,
         })
     }
@@ -66,6 +70,12 @@ impl<'a> Case<'a> {
         self
     }
 
+    /// With this addition to `--output`, without Sociable.
+    pub(super) fn plain_output(mut self, addition: &'a str) -> Self {
+        self.plain_output = addition;
+        self
+    }
+
     pub(super) fn only_on(mut self, builder: Builder) -> Self {
         self.builders = vec![builder];
         self
@@ -81,20 +91,67 @@ impl<'a> Case<'a> {
         self
     }
 
-    /// Both images are the same, and the layers of Sociable's have right zTOCs.
+    /// As archives, both images are the same, and each layer of Sociable's has a right zTOC.
     pub(super) fn same(&self) {
-        for builder in &self.builders {
-            let plain = self.plain(*builder);
-            let ours = self.ours(*builder);
-            let found = Image::only(&plain).differences(&Image::only(&ours));
-            assert!(
-                found.is_empty(),
-                "{} on {}, without Sociable and with it:\n{}",
-                self.name,
-                builder.word(),
-                found.join("\n")
-            );
-        }
+        self.on_each(|builder| {
+            let out = self.out("plain", builder);
+            let output = format!("type=oci,dest={}{}", archive(&out), self.plain_output);
+            self.build(self.buildx(builder), &["--output", &output]);
+            let plain = Image::only(&unpacked(out));
+
+            let out = self.out("ours", builder);
+            let output = format!("type=tar,dest={}", archive(&out));
+            let build = self.sociable_buildx(builder, &["OUTPUT=layout"]);
+            self.build(build, &["--output", &output]);
+            // Without layers there is nothing to index.
+            if !plain.layers.is_empty() {
+                let archive = format!("oci-archive:{}", archive(&out));
+                let _ = run(&mut sociable(["verify", &archive])).ok();
+            }
+            let layout = unpacked(out);
+            let ours = Image::only(&layout);
+            self.compare(builder, &plain, &ours);
+            index::complete(&layout, &ours);
+            if let Some(mut reference) = reference::start("frontend::dockerfiles") {
+                index::read(&layout, &ours, &mut reference);
+            }
+        });
+    }
+
+    /// Pushed by BuildKit, both images are the same, and Sociable's has its index in the registry.
+    pub(super) fn same_pushed(&self) {
+        self.on_each(|builder| {
+            let name = format!("dockerfiles-{}-{}", self.name, builder.word());
+            let repository = format!("{}/{name}", self.stack.registry());
+            let [plain, ours] = ["plain", "ours"].map(|tag| format!("{repository}:{tag}"));
+            self.build(self.buildx(builder), &["--tag", &plain, "--push"]);
+            let options = ["OUTPUT=image", &format!("REPO={repository}")];
+            let build = self.sociable_buildx(builder, &options);
+            self.build(build, &["--tag", &ours, "--push"]);
+            let image = format!("docker://{ours}");
+            let registry = self.stack.registry();
+            let _ = run(&mut sociable(["verify", &image, "--plain-http", &registry])).ok();
+            let [plain, ours] = [plain, ours].map(|image| Image::only(&self.pull(&image)));
+            self.compare(builder, &plain, &ours);
+        });
+    }
+
+    /// On all builders at once.
+    fn on_each(&self, test: impl Fn(Builder) + Sync) {
+        thread::scope(|scope| {
+            for builder in &self.builders {
+                scope.spawn(|| test(*builder));
+            }
+        });
+    }
+
+    fn compare(&self, builder: Builder, plain: &Image, ours: &Image) {
+        let found = plain.differences(ours);
+        let (name, builder, found) = (self.name, builder.word(), found.join("\n"));
+        assert!(
+            found.is_empty(),
+            "{name} on {builder}, without Sociable and with it:\n{found}"
+        );
     }
 
     fn out(&self, kind: &str, builder: Builder) -> PathBuf {
@@ -102,32 +159,21 @@ impl<'a> Case<'a> {
         self.stack.dir(&name)
     }
 
-    fn plain(&self, builder: Builder) -> Layout {
-        let out = self.out("plain", builder);
-        let archive = out.join("image.tar");
-        let build = buildx(self.stack, builder, &self.context.files);
-        self.build(build, &format!("type=oci,dest={}", archive.display()));
-        unpacked(&archive, out)
+    fn buildx(&self, builder: Builder) -> Command {
+        buildx(self.stack, builder, &self.context.files)
     }
 
-    fn ours(&self, builder: Builder) -> Layout {
-        let out = self.out("ours", builder);
-        let archive = out.join("image.tar");
-        let mut options = vec!["OUTPUT=layout"];
-        options.extend(self.options.iter().map(String::as_str));
-        let build = sociable_buildx(self.stack, builder, &self.context.files, &options);
-        self.build(build, &format!("type=tar,dest={}", archive.display()));
-        self.verify(&archive);
-        unpacked(&archive, out)
+    fn sociable_buildx(&self, builder: Builder, options: &[&str]) -> Command {
+        let ours = self.options.iter().map(String::as_str);
+        let options: Vec<_> = options.iter().copied().chain(ours).collect();
+        sociable_buildx(self.stack, builder, &self.context.files, &options)
     }
 
-    fn build(&self, mut build: Command, output: &str) {
-        let file = self
-            .context
-            .dockerfiles
-            .join(format!("{}.Dockerfile", self.name));
-        build.args(&self.arguments).args(["--output", output]);
+    fn build(&self, mut build: Command, arguments: &[&str]) {
+        let file = format!("{}.Dockerfile", self.name);
+        let file = self.context.dockerfiles.join(file);
         let open = |path: &Path| File::open(path).expect("a file");
+        build.args(&self.arguments).args(arguments);
         match self.stdin {
             None => build.arg("--file").arg(&file).arg("."),
             Some(Stdin::Dockerfile) => build.args(["--file", "-", "."]).stdin(open(&file)),
@@ -137,14 +183,24 @@ impl<'a> Case<'a> {
         assert_eq!(done.code, Some(0), "{}\n{}", done.command, done.stderr);
     }
 
-    fn verify(&self, archive: &Path) {
-        let archive = format!("oci-archive:{}", archive.display());
-        let _ = run(&mut sociable(["verify", &archive])).ok();
+    fn pull(&self, image: &str) -> Layout {
+        let (_, name) = image.split_once('/').expect("a repository");
+        let dir = self.stack.dir("dockerfiles-pulled").join(name);
+        let pull = format!(
+            "crane pull --insecure --format oci {image} {}",
+            dir.display()
+        );
+        let _ = self.stack.run(&pull).ok();
+        Layout::open(dir)
     }
 }
 
-fn unpacked(archive: &Path, out: PathBuf) -> Layout {
-    let bytes = fs::read(archive).expect("an archive");
+fn archive(out: &Path) -> String {
+    out.join("image.tar").display().to_string()
+}
+
+fn unpacked(out: PathBuf) -> Layout {
+    let bytes = fs::read(archive(&out)).expect("an archive");
     tar::unpack(&bytes, &out);
     Layout::open(out)
 }

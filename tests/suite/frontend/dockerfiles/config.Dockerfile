@@ -8,7 +8,7 @@ RUN id >/home/id
 WORKDIR /home/deep
 COPY tree/hello mine
 COPY --chown=0:0 tree/hello roots
-USER root
+USER 0:0
 HEALTHCHECK --interval=5s --timeout=3s --start-period=1s --start-interval=2s --retries=4 CMD ["true"]
 STOPSIGNAL SIGQUIT
 VOLUME ["/volume", "/home/volume"]
