@@ -12,7 +12,10 @@ const WRONG: [(&str, &str); 12] = [
         "FROM BASE\nRUN echo before && false\nRUN true\n",
         "exit code: 1",
     ),
-    ("FROM BASE\nRUN kill -9 $$\n", "exit code: 137"),
+    (
+        "FROM BASE\nRUN sh -c 'kill -9 $$'; exit $?\n",
+        "exit code: 137",
+    ),
     ("FROM BASE\nRUN [\"/nothing\"]\n", "/nothing"),
     ("FROM BASE\nCOPY missing /\n", "\"/missing\": not found"),
     (
@@ -32,9 +35,9 @@ const WRONG: [(&str, &str); 12] = [
         "FROM BASE\nRUN --mount=type=secret,id=none,required=true true\n",
         "secret none: not found",
     ),
-    ("FROM BASE:none\n", "not found"),
+    ("FROM BASE-none\n", "not found"),
     ("RUN true\n", "no build stage"),
-    ("", "file with no instructions"),
+    ("", "the Dockerfile cannot be empty"),
 ];
 
 #[test]
