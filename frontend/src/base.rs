@@ -9,7 +9,7 @@ use sociable_oci::{Descriptor, Digest, Index, Manifest, Platform, media_type};
 
 use crate::platform;
 use crate::steps::{Given, Step, Workshop};
-use crate::task::{BLOB_FILE, Remote, Task};
+use crate::task::{BLOB_FILE, NOT_READ, Remote, Task};
 
 /// BuildKit's word for being able to give a blob of an image as a file.
 const BLOBS: &str = "source.imageblob";
@@ -126,31 +126,7 @@ impl Base {
                 self.name()
             ))
         };
-        let bytes = if workshop.capabilities.has(BLOBS) {
-            let bytes = self.document(workshop, &self.digest).await?;
-            match entries(&bytes).map_err(wrong)? {
-                None => bytes,
-                Some(index) => {
-                    let entry = self.choose(&index).ok_or_else(|| {
-                        wrong("it is an index without the platform of this build".to_owned())
-                    })?;
-                    self.document(workshop, &entry.digest.to_string()).await?
-                }
-            }
-        } else {
-            let mut graph = workshop.graph.clone();
-            let task = Task::Manifest {
-                from: self.remote(workshop)?,
-                platform: self.platform.clone(),
-            };
-            let given = Given {
-                registry: true,
-                ..Given::default()
-            };
-            let name = format!("read the manifest of {}", self.name());
-            let step = workshop.add(&mut graph, &name, &task, &given)?;
-            workshop.answer(&graph, &step).await?
-        };
+        let bytes = self.manifest(workshop).await?.map_err(wrong)?;
         let manifest = Manifest::parse(&bytes).map_err(|e| wrong(e.to_string()))?;
         if manifest.layers.len() != self.diff_ids.len() {
             return Err(wrong(format!(
@@ -166,7 +142,75 @@ impl Base {
         Ok(layers)
     }
 
-    /// A manifest or an index.
+    /// Its manifest; the inner error is about what was read.
+    ///
+    /// A step reads it from the registry, or else BuildKit, which has the user's credentials, and which some registries answer only for
+    /// manifests of Docker's kind.
+    async fn manifest(&self, workshop: Workshop<'_>) -> Result<Result<Vec<u8>, String>, Error> {
+        let blobs = workshop.capabilities.has(BLOBS);
+        if matches!(self.repository, Repository::Layout { .. }) {
+            return if blobs {
+                self.manifest_by_buildkit(workshop).await
+            } else {
+                Err(hidden())
+            };
+        }
+        if !blobs {
+            return Ok(Ok(self.manifest_by_step(workshop, false).await?));
+        }
+        let bytes = self.manifest_by_step(workshop, true).await?;
+        if bytes != NOT_READ {
+            return Ok(Ok(bytes));
+        }
+        match self.manifest_by_buildkit(workshop).await {
+            Ok(manifest) => Ok(manifest),
+            // What it says is about what went wrong first.
+            Err(_) => Ok(Ok(self.manifest_by_step(workshop, false).await?)),
+        }
+    }
+
+    async fn manifest_by_step(
+        &self,
+        workshop: Workshop<'_>,
+        gently: bool,
+    ) -> Result<Vec<u8>, Error> {
+        let mut graph = workshop.graph.clone();
+        let task = Task::Manifest {
+            from: self.remote(workshop)?,
+            platform: self.platform.clone(),
+            gently,
+        };
+        let given = Given {
+            registry: true,
+            ..Given::default()
+        };
+        let name = format!("read the manifest of {}", self.name());
+        let step = workshop.add(&mut graph, &name, &task, &given)?;
+        workshop.answer(&graph, &step).await
+    }
+
+    async fn manifest_by_buildkit(
+        &self,
+        workshop: Workshop<'_>,
+    ) -> Result<Result<Vec<u8>, String>, Error> {
+        let bytes = self.document(workshop, &self.digest).await?;
+        let index = match entries(&bytes) {
+            Ok(None) => return Ok(Ok(bytes)),
+            Ok(Some(index)) => index,
+            Err(why) => return Ok(Err(why)),
+        };
+        match self.choose(&index) {
+            Some(entry) => {
+                let digest = entry.digest.to_string();
+                Ok(Ok(self.document(workshop, &digest).await?))
+            }
+            None => Ok(Err(
+                "it is an index without the platform of this build".to_owned()
+            )),
+        }
+    }
+
+    /// A manifest or an index, as a blob.
     async fn document(&self, workshop: Workshop<'_>, digest: &str) -> Result<Vec<u8>, Error> {
         let mut graph = Graph::default();
         let name = format!("[sociable] read the manifest of {}", self.name());
@@ -243,10 +287,7 @@ impl Base {
                 reference: format!("{name}@{}", self.digest),
                 plain_http: workshop.asked.plain_http.clone(),
             }),
-            Repository::Layout { .. } => Err(Error::message(
-                "the base image is in a layout of the client's, which this BuildKit shows to nobody: it needs version 0.28 or later; \
-                 --build-arg SOCI_BASE=false leaves the base image out of the index",
-            )),
+            Repository::Layout { .. } => Err(hidden()),
         }
     }
 
@@ -256,6 +297,13 @@ impl Base {
             Repository::Registry(name) | Repository::Layout { name, .. } => name,
         }
     }
+}
+
+fn hidden() -> Error {
+    Error::message(
+        "the base image is in a layout of the client's, which BuildKit shows to nobody before version 0.28; \
+         --build-arg SOCI_BASE=false leaves the base image out of the index",
+    )
 }
 
 /// An index; `None` for what is a manifest.

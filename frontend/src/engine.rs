@@ -4,6 +4,7 @@ mod base;
 mod layer;
 mod push;
 mod registry;
+mod seen;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -17,6 +18,7 @@ use sociable_soci::parts::Part;
 use sociable_soci::{Cancel, Event, Progress, Run, chain};
 use sociable_ztoc::Time;
 
+use crate::options;
 use crate::task::{ANSWER_FILE, Made, Task, VARIABLE, place};
 
 /// Why a step failed.
@@ -93,7 +95,11 @@ fn work(task: &OsStr) -> Result<(), EngineError> {
             from.as_ref(),
             run,
         )?),
-        Task::Manifest { from, platform } => base::manifest(&from, platform.as_ref())?,
+        Task::Manifest {
+            from,
+            platform,
+            gently,
+        } => base::manifest(&from, platform.as_ref(), gently)?,
         Task::Push {
             repositories,
             under_their_tags,
@@ -120,6 +126,7 @@ fn made(part: Part) -> Vec<u8> {
     let made = Made {
         part,
         created: now.to_rfc3339().unwrap_or_default(),
+        seen: seen::now(),
     };
     serde_json::to_vec(&made).unwrap_or_default()
 }
@@ -156,7 +163,9 @@ fn line(layer: &Descriptor, outcome: &LayerOutcome) -> Option<String> {
             indexed.spans,
             size(indexed.ztoc_size)
         )),
-        LayerOutcome::Skipped(reason) => Some(format!("{layer}: not indexed, {reason}")),
+        LayerOutcome::Skipped(reason) => {
+            Some(format!("{layer}: not indexed, {}", options::why(reason)))
+        }
         LayerOutcome::Copied => None,
     }
 }

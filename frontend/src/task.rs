@@ -30,6 +30,8 @@ pub(crate) mod place {
     pub(crate) const CERTIFICATES: &str = "/run/secrets/soci-ca";
 }
 
+/// The answer of a step that tried gently, and in vain.
+pub(crate) const NOT_READ: &[u8] = b"not read";
 /// The file with a step's answer.
 pub(crate) const ANSWER_FILE: &str = "answer.json";
 /// The file that a base image's blob is.
@@ -60,6 +62,8 @@ pub(crate) enum Task {
     Manifest {
         from: Remote,
         platform: Option<Platform>,
+        /// There is another way: try once, and answer with [`NOT_READ`] rather than fail.
+        gently: bool,
     },
     /// Pushes what the layout lists: what has a tag, under it; what has none, by its digest, or under the tags of the references
     /// themselves. Answers with `{}`.
@@ -106,4 +110,14 @@ pub(crate) struct Made {
     pub(crate) part: Part,
     /// When, RFC 3339. It stays as long as the step is cached.
     pub(crate) created: String,
+    /// What it was made of.
+    pub(crate) seen: Seen,
+}
+
+/// Which file systems a step has seen, by names that hold on one machine for as long as these are there; none where they cannot
+/// be told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    pub(crate) lower: Option<String>,
+    pub(crate) upper: Option<String>,
 }

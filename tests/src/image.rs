@@ -69,12 +69,17 @@ impl Image {
         assert_eq!(layers.len(), diff_ids.len(), "layers and diff IDs");
         let layers = layers.iter().zip(&diff_ids).map(|(layer, diff_id)| {
             let media_type = layer["mediaType"].as_str().expect("a media type");
-            assert!(media_type.ends_with("gzip"), "{media_type}");
             let blob = layout.blob(&digest(layer)).expect("a layer");
             assert_eq!(layer["size"], blob.len(), "a layer's size");
-            let mut bytes = Vec::new();
-            let read = MultiGzDecoder::new(&blob[..]).read_to_end(&mut bytes);
-            read.expect("a gzip");
+            let bytes = if media_type.ends_with("gzip") {
+                let mut bytes = Vec::new();
+                let read = MultiGzDecoder::new(&blob[..]).read_to_end(&mut bytes);
+                read.expect("a gzip");
+                bytes
+            } else {
+                assert!(media_type.ends_with("tar"), "{media_type}");
+                blob
+            };
             assert_eq!(*diff_id, sha256(&bytes), "a layer's diff ID");
             Layer {
                 digest: digest(layer),
@@ -87,6 +92,13 @@ impl Image {
             config,
             manifest,
         }
+    }
+
+    /// When it and its layers were made, as its config says.
+    pub fn times(&self) -> Vec<&Value> {
+        let history = self.config["history"].as_array().into_iter().flatten();
+        let times = history.map(|entry| &entry["created"]);
+        times.chain([&self.config["created"]]).collect()
     }
 
     /// What is other in `other`, but for times at which something was made, for digests, and for a SOCI index.
@@ -123,22 +135,19 @@ impl Image {
 }
 
 fn walk(layout: &Layout, document: Value, found: &mut Vec<Image>) {
-    match document["manifests"].as_array() {
-        Some(children) => {
-            for child in children {
-                let child = child["digest"].as_str().expect("a digest");
-                walk(layout, layout.json(child), found);
-            }
+    if let Some(children) = document["manifests"].as_array() {
+        for child in children {
+            let child = child["digest"].as_str().expect("a digest");
+            walk(layout, layout.json(child), found);
         }
-        None => {
-            let first = document["layers"][0]["mediaType"].as_str();
-            let attestation = first.is_some_and(|kind| kind.contains("in-toto"));
-            let config = document["config"]["mediaType"].as_str();
-            let image = [media::CONFIG, media::DOCKER_CONFIG].map(Some);
-            if image.contains(&config) && !attestation {
-                found.push(Image::read(layout, document));
-            }
-        }
+        return;
+    }
+    let first = document["layers"][0]["mediaType"].as_str();
+    let attestation = first.is_some_and(|kind| kind.contains("in-toto"));
+    let config = document["config"]["mediaType"].as_str();
+    let image = [media::CONFIG, media::DOCKER_CONFIG].map(Some);
+    if image.contains(&config) && !attestation {
+        found.push(Image::read(layout, document));
     }
 }
 
@@ -265,7 +274,7 @@ mod tests {
         assert_eq!(one.differences(&same), [""; 0]);
         for (other, expected) in [
             (make(&[b.clone(), a.clone()], early), "in another order"),
-            (make(&[a.clone()], early), "lacks b"),
+            (make(std::slice::from_ref(&a), early), "lacks b"),
             (
                 make(&[a.clone(), b.clone(), file(b"c", b"")], early),
                 "c is too much",

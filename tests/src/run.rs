@@ -88,7 +88,19 @@ impl std::fmt::Display for Run {
             wall,
             ..
         } = self;
-        let tail = |s: &str| s.chars().take(600).collect::<String>();
+        // Errors stand at the end, and what led to them at the beginning.
+        let tail = |s: &str| {
+            let all: Vec<char> = s.chars().collect();
+            if all.len() <= 2000 {
+                return s.to_owned();
+            }
+            let (start, end) = (&all[..600], &all[all.len() - 1400..]);
+            format!(
+                "{}\n[…]\n{}",
+                String::from_iter(start),
+                String::from_iter(end)
+            )
+        };
         write!(
             f,
             "{command}\n  exit {code:?}, signal {signal:?}, {wall:.1?}\n  stderr: {}\n  stdout: {}",

@@ -70,12 +70,11 @@ pub fn unpack(tar: &[u8], dir: &Path) {
     for entry in entries(tar) {
         let name = str::from_utf8(&entry.name).expect("a plain name");
         let path = dir.join(name);
-        match entry.kind {
-            b'5' => fs::create_dir_all(path).expect("a directory"),
-            _ => {
-                fs::create_dir_all(path.parent().expect("below")).expect("a directory");
-                fs::write(path, entry.content).expect("a file");
-            }
+        if entry.kind == b'5' {
+            fs::create_dir_all(path).expect("a directory");
+        } else {
+            fs::create_dir_all(path.parent().expect("below")).expect("a directory");
+            fs::write(path, entry.content).expect("a file");
         }
     }
 }

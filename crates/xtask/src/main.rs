@@ -8,6 +8,7 @@
 
 mod bench;
 mod demo;
+mod frontend;
 mod fuzz;
 mod sh;
 mod stack;
@@ -18,10 +19,12 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask demo                    packs a real directory, shows the image, reads one file through its index
 cargo xtask test [--fast]           everything: format, lints, docs, tests, the suite, fuzz smoke runs
-cargo xtask bench [--rounds N] [--markdown]
+cargo xtask bench [--registry | --build] [--rounds N] [--markdown]
                                     measures against the SOCI Go library, and packing against tar | gzip
 cargo xtask fuzz [TARGET] [--seconds N]
                                     fuzzes one target or each in turn (60 s), on stable Rust
+cargo xtask frontend [amd64] [arm64]
+                                    the BuildKit frontend as static binaries, and what makes an image of them
 cargo xtask stack prepare|up|exec CMD…|status|down
                                     a real registry, Docker, containerd and soci-snapshotter: see tests/README.md
 cargo xtask help                    this";
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         Some("test") => test::run(&args[1..]),
         Some("bench") => bench::run(&args[1..]),
         Some("fuzz") => fuzz::run(&args[1..]),
+        Some("frontend") => frontend::run(&args[1..]),
         Some("stack") => stack::run(&args[1..]),
         None | Some("help" | "--help" | "-h") => {
             println!("{HELP}");

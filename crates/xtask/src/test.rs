@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
 
+use crate::frontend::{self, Arch};
 use crate::{fuzz, sh, stack};
 
 /// Debian's names of the compressors that the suite compares, and the program each brings.
@@ -57,6 +58,13 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         sociable = Some(sh::sociable()?);
         Ok(())
     });
+    let mut frontend = None;
+    steps.step("frontend", || {
+        let built = frontend::build(Arch::host())?;
+        frontend::explains_itself(&built.binary)?;
+        frontend = Some(built.directory);
+        Ok(())
+    });
     let (reference, registries) = go_programs(&mut steps);
     let mut without_stack = None;
     if fast {
@@ -91,6 +99,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             if let Some(why) = &without_stack {
                 suite.env("SOCIABLE_WITHOUT_STACK", why);
             }
+            if let Some(frontend) = &frontend {
+                suite.env("SOCIABLE_STATIC", frontend);
+            }
             if let Some(registries) = &registries {
                 suite.env("SOCIABLE_REGISTRIES", registries);
             }
@@ -98,6 +109,11 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
                 suite.env("SOCIABLE_TEST_SCALE", "0.1");
             }
             sh::run(&mut suite)
+        });
+    }
+    if !fast {
+        steps.step("frontend for arm64", || {
+            frontend::build(Arch::Arm64).map(|_| ())
         });
     }
     if !fuzz::possible() {

@@ -13,8 +13,9 @@ use sociable_soci::Run;
 use sociable_soci::image::Image;
 use sociable_soci::parts::{self, Part};
 
-use super::{EngineError, registry};
-use crate::task::{BLOB_FILE, Remote, Settings, place};
+use super::EngineError;
+use super::registry::{self, Patience};
+use crate::task::{BLOB_FILE, NOT_READ, Remote, Settings, place};
 
 /// Indexes a layer.
 pub(super) fn index(
@@ -26,7 +27,7 @@ pub(super) fn index(
     run: Run<'_>,
 ) -> std::result::Result<Part, EngineError> {
     let source: Box<dyn Source> = match from {
-        Some(remote) => open(remote)?,
+        Some(remote) => open(remote, Patience::Much)?,
         None => Box::new(Mounted(Path::new(place::BLOB).join(BLOB_FILE))),
     };
     let sink = OciDirSink::create(place::OUT)?;
@@ -45,13 +46,35 @@ pub(super) fn index(
 }
 
 /// The manifest for a platform.
+#[allow(clippy::print_stderr, reason = "the step's log")]
 pub(super) fn manifest(
     from: &Remote,
     platform: Option<&Platform>,
+    gently: bool,
 ) -> std::result::Result<Vec<u8>, EngineError> {
-    let source = open(from)?;
-    let image = Image::open(&*source, None)?;
-    let descriptor = image.one(&*source, platform)?.descriptor;
+    let patience = if gently {
+        Patience::Little
+    } else {
+        Patience::Much
+    };
+    match read_manifest(&*open(from, patience)?, platform) {
+        Err(error) if gently => {
+            eprintln!(
+                "BuildKit is asked for it instead: {}",
+                sociable_soci::chain(&error)
+            );
+            Ok(NOT_READ.to_vec())
+        }
+        manifest => manifest,
+    }
+}
+
+fn read_manifest(
+    source: &dyn Source,
+    platform: Option<&Platform>,
+) -> std::result::Result<Vec<u8>, EngineError> {
+    let image = Image::open(source, None)?;
+    let descriptor = image.one(source, platform)?.descriptor;
     let bytes = source.document(&descriptor)?;
     match Document::parse(&descriptor.media_type, &bytes) {
         Ok(Some(Document::Manifest(_))) => Ok(bytes),
@@ -59,8 +82,8 @@ pub(super) fn manifest(
     }
 }
 
-fn open(remote: &Remote) -> std::result::Result<Box<dyn Source>, EngineError> {
-    let registries = registry::registries(&remote.plain_http)?;
+fn open(remote: &Remote, patience: Patience) -> std::result::Result<Box<dyn Source>, EngineError> {
+    let registries = registry::registries(&remote.plain_http, patience)?;
     Ok(Box::new(registries.source(&remote.reference.parse()?)))
 }
 

@@ -7,7 +7,8 @@ use sociable_oci::registry::Reference;
 use sociable_oci::{IndexUpdate, Sink as _, Source as _};
 use sociable_soci::{Run, copy};
 
-use super::{EngineError, registry};
+use super::EngineError;
+use super::registry::{self, Patience};
 use crate::task::place;
 
 /// Pushes what the layout lists to each repository.
@@ -19,7 +20,7 @@ pub(super) fn push(
     run: Run<'_>,
 ) -> Result<(), EngineError> {
     let layout = OciDir::open(place::LAYOUT)?;
-    let registries = registry::registries(plain_http)?;
+    let registries = registry::registries(plain_http, Patience::Much)?;
     let mut roots = layout.index()?.manifests;
     // What has no tag comes first: a tag says that all is there.
     roots.sort_by_key(|root| root.tag().is_some());

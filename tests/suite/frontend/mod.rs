@@ -2,5 +2,6 @@
 
 mod calls;
 mod dockerfiles;
+mod example;
 mod failures;
 mod start;

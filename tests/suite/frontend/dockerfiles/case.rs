@@ -24,6 +24,7 @@ pub(super) struct Case<'a> {
     options: Vec<String>,
     arguments: Vec<String>,
     plain_output: &'a str,
+    same_times: bool,
     stdin: Option<Stdin<'a>>,
 }
 
@@ -46,6 +47,7 @@ impl<'a> Case<'a> {
             options: vec!["MIN_LAYER_SIZE=0".to_owned()],
             arguments: Vec::new(),
             plain_output: "",
+            same_times: false,
             stdin: None,
         })
     }
@@ -76,6 +78,12 @@ impl<'a> Case<'a> {
         self
     }
 
+    /// Times in the config have to be the same, too.
+    pub(super) fn same_times(mut self) -> Self {
+        self.same_times = true;
+        self
+    }
+
     pub(super) fn only_on(mut self, builder: Builder) -> Self {
         self.builders = vec![builder];
         self
@@ -99,16 +107,11 @@ impl<'a> Case<'a> {
             self.build(self.buildx(builder), &["--output", &output]);
             let plain = Image::only(&unpacked(out));
 
-            let out = self.out("ours", builder);
-            let output = format!("type=tar,dest={}", archive(&out));
-            let build = self.sociable_buildx(builder, &["OUTPUT=layout"]);
-            self.build(build, &["--output", &output]);
+            let layout = self.ours(builder);
             // Without layers there is nothing to index.
             if !plain.layers.is_empty() {
-                let archive = format!("oci-archive:{}", archive(&out));
-                let _ = run(&mut sociable(["verify", &archive])).ok();
+                let _ = run(&mut sociable(["verify", &layout.arg()])).ok();
             }
-            let layout = unpacked(out);
             let ours = Image::only(&layout);
             self.compare(builder, &plain, &ours);
             index::complete(&layout, &ours);
@@ -116,6 +119,20 @@ impl<'a> Case<'a> {
                 index::read(&layout, &ours, &mut reference);
             }
         });
+    }
+
+    /// Builds with Sociable alone: an archive on one builder, a directory on the other.
+    pub(super) fn ours(&self, builder: Builder) -> Layout {
+        let out = self.out("ours", builder);
+        let build = self.sociable_buildx(builder, &["OUTPUT=layout"]);
+        if builder == Builder::Docker {
+            let output = format!("type=local,dest={}", out.display());
+            self.build(build, &["--output", &output]);
+            return Layout::open(out);
+        }
+        let output = format!("type=tar,dest={}", archive(&out));
+        self.build(build, &["--output", &output]);
+        unpacked(out)
     }
 
     /// Pushed by BuildKit, both images are the same, and Sociable's has its index in the registry.
@@ -146,6 +163,9 @@ impl<'a> Case<'a> {
     }
 
     fn compare(&self, builder: Builder, plain: &Image, ours: &Image) {
+        if self.same_times {
+            assert_eq!(plain.times(), ours.times());
+        }
         let found = plain.differences(ours);
         let (name, builder, found) = (self.name, builder.word(), found.join("\n"));
         assert!(

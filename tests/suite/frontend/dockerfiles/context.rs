@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rustix::fs::{XattrFlags, setxattr};
+use serde_json::json;
 use sociable_tests::archive::{END, entry};
 use sociable_tests::compress::gzip;
 use sociable_tests::frontend::{Builder, buildx};
+use sociable_tests::layout::{Layout, media};
 use sociable_tests::rng::Rng;
 use sociable_tests::stack::Stack;
 use sociable_tests::{here, run, sha256};
@@ -55,6 +57,7 @@ impl Context {
             }
             let image = format!("{registry}/dockerfiles-base:1");
             let manifest = stack.json(&format!("crane manifest --insecure {image}"));
+            push_bare(stack, &format!("{registry}/dockerfiles-bare:1"));
             let layout = stack.dir("dockerfiles-layout");
             let pull = format!("crane pull --insecure --format oci {image} {}", layout.display());
             let _ = stack.run(&pull).ok();
@@ -66,6 +69,26 @@ impl Context {
             }
         })
     }
+}
+
+/// Pushes an image with a compressed and an uncompressed layer, and with no history in its config, as some tools make them.
+fn push_bare(stack: &Stack, image: &str) {
+    let layout = Layout::create(stack.dir("dockerfiles-bare"));
+    let layer = |name: &[u8]| [entry(b'0', name, b"", b"bare\n"), END.to_vec()].concat();
+    let (one, two) = (layer(b"one"), layer(b"two"));
+    let config = json!({
+        "architecture": "amd64", "os": "linux", "author": "somebody", "config": {"Env": ["OLD=variable"]},
+        "rootfs": {"type": "layers", "diff_ids": [sha256(&one), sha256(&two)]},
+    });
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": media::MANIFEST,
+        "config": layout.add(media::CONFIG, config.to_string().as_bytes()),
+        "layers": [layout.add(media::GZIP, &gzip(&one, 6)), layout.add(media::TAR, &two)],
+    });
+    layout.set_index(&[layout.add(media::MANIFEST, manifest.to_string().as_bytes())]);
+    let push = format!("crane push --insecure {} {image}", layout.dir.display());
+    let _ = stack.run(&push).ok();
 }
 
 fn fill(dir: &Path) {

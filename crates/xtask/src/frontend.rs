@@ -1,0 +1,217 @@
+//! `cargo xtask frontend`: the BuildKit frontend as static binaries, ready to become an image.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::sh;
+
+/// An architecture that the frontend is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arch {
+    Amd64,
+    Arm64,
+}
+
+impl Arch {
+    /// Docker's name.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+        }
+    }
+
+    fn of(name: &str) -> Result<Self> {
+        match name {
+            "amd64" => Ok(Self::Amd64),
+            "arm64" => Ok(Self::Arm64),
+            _ => bail!("no architecture {name:?}: there are amd64 and arm64"),
+        }
+    }
+
+    /// This machine's.
+    pub(crate) fn host() -> Self {
+        if std::env::consts::ARCH == "aarch64" {
+            Self::Arm64
+        } else {
+            Self::Amd64
+        }
+    }
+
+    /// Rust's name.
+    fn cpu(self) -> &'static str {
+        match self {
+            Self::Amd64 => "x86_64",
+            Self::Arm64 => "aarch64",
+        }
+    }
+}
+
+/// The largest that an image may be, in bytes: it is fetched before a build can begin.
+const LARGEST: u64 = 25 << 20;
+
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    let mut archs = Vec::new();
+    for arg in args {
+        archs.push(Arch::of(arg)?);
+    }
+    if archs.is_empty() {
+        archs = vec![Arch::Amd64, Arch::Arm64];
+    }
+    for arch in &archs {
+        let binary = build(*arch)?.binary;
+        let size = fs::metadata(&binary)?.len();
+        println!("{} {}", binary.display(), sh::mb(size));
+    }
+    let dir = context()?;
+    println!(
+        "\nTheir image, with docker:\n  docker buildx bake --file {0}/docker-bake.hcl --set '*.tags=REPOSITORY:TAG' --push\n\
+         or without, one for each architecture:\n  {1}",
+        dir.display(),
+        PACK
+    );
+    Ok(())
+}
+
+/// How it is done without docker; `frontend/README.md` says the same.
+const PACK: &str = "sociable pack target/frontend/root-amd64 docker://REPOSITORY:TAG-amd64 --platform linux/amd64 --owner 0:0 --entrypoint /sociable-frontend \
+     --label moby.buildkit.frontend.network.none=true --label moby.buildkit.frontend.caps=…";
+
+/// A directory with the files that make the image, as far as they have been built.
+pub(crate) fn context() -> Result<PathBuf> {
+    let dir = sh::target().join("frontend");
+    fs::create_dir_all(&dir)?;
+    for file in ["Dockerfile", "docker-bake.hcl"] {
+        fs::copy(sh::root().join("frontend").join(file), dir.join(file))?;
+    }
+    Ok(dir)
+}
+
+/// What was built.
+pub(crate) struct Built {
+    /// The frontend.
+    pub(crate) binary: PathBuf,
+    /// Where cargo left it, with the examples of `crates/buildkit`.
+    pub(crate) directory: PathBuf,
+}
+
+/// Builds a static binary for release.
+pub(crate) fn build(arch: Arch) -> Result<Built> {
+    let musl = format!("{}-unknown-linux-musl", arch.cpu());
+    let mut cargo = sh::cargo(&[
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        "sociable-frontend",
+    ]);
+    cargo
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
+        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
+    let target = if has_std(&musl) {
+        cargo.env(format!("CC_{}", musl.replace('-', "_")), compiler(arch)?);
+        if arch != Arch::host() {
+            let target = musl.to_uppercase().replace('-', "_");
+            cargo.env(format!("CARGO_TARGET_{target}_LINKER"), "rust-lld");
+        }
+        musl
+    } else {
+        ensure!(
+            arch == Arch::host(),
+            "no Rust standard library for {musl}: rustup target add {musl}"
+        );
+        println!("no Rust standard library for {musl}: linked with glibc, statically");
+        cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
+        format!("{}-unknown-linux-gnu", arch.cpu())
+    };
+    sh::run(cargo.args(["--target", &target]))?;
+    let directory = sh::target().join(&target).join("release");
+    let built = directory.join("sociable-frontend");
+    let size = fs::metadata(&built)?.len();
+    ensure!(
+        size <= LARGEST,
+        "{} is of {}, more than the image may be",
+        built.display(),
+        sh::mb(size)
+    );
+    let dir = context()?;
+    let binary = dir.join(format!("sociable-frontend-{}", arch.name()));
+    install(&built, &binary)?;
+    let root = dir.join(format!("root-{}", arch.name()));
+    fs::create_dir_all(&root)?;
+    install(&built, &root.join("sociable-frontend"))?;
+    Ok(Built { binary, directory })
+}
+
+/// Puts a file in its place, which another process may be reading.
+fn install(from: &Path, to: &Path) -> Result<()> {
+    let temporary = to.with_extension("new");
+    fs::copy(from, &temporary)?;
+    fs::rename(&temporary, to)?;
+    Ok(())
+}
+
+/// Whether there is a standard library for a target, or rustup can get it.
+fn has_std(target: &str) -> bool {
+    let there = || {
+        sh::sysroot()
+            .join("lib/rustlib")
+            .join(target)
+            .join("lib")
+            .is_dir()
+    };
+    there() || quiet(sh::command("rustup", ["target", "add", target])) && there()
+}
+
+fn quiet(mut command: Command) -> bool {
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// A C compiler for `ring`, which needs no C library.
+fn compiler(arch: Arch) -> Result<String> {
+    if arch == Arch::host() {
+        return Ok("cc".to_owned());
+    }
+    let gcc = format!("{}-linux-gnu-gcc", arch.cpu());
+    if sh::has(&gcc) {
+        return Ok(gcc);
+    }
+    if sh::has("clang") {
+        return Ok("clang".to_owned());
+    }
+    let package = format!("gcc-{}-linux-gnu", arch.cpu().replace('_', "-"));
+    let apt = |args: &[&str]| {
+        let mut apt = sh::command("apt-get", args);
+        apt.env("DEBIAN_FRONTEND", "noninteractive");
+        quiet(apt)
+    };
+    let install = ["install", "--yes", "--no-install-recommends", &package];
+    if !apt(&install) && apt(&["update"]) {
+        apt(&install);
+    }
+    ensure!(
+        sh::has(&gcc),
+        "no C compiler for {}: install clang, or Debian's {package}",
+        arch.name()
+    );
+    Ok(gcc)
+}
+
+/// Whether a binary runs, and what it says to whoever starts it by hand.
+pub(crate) fn explains_itself(binary: &Path) -> Result<()> {
+    let out = sh::command(&binary.display().to_string(), [""; 0])
+        .output()
+        .with_context(|| format!("run {}", binary.display()))?;
+    let said = String::from_utf8_lossy(&out.stderr);
+    ensure!(
+        out.status.code() == Some(2) && said.contains("BUILDKIT_SYNTAX"),
+        "{}: {}, {said}",
+        binary.display(),
+        out.status
+    );
+    Ok(())
+}
