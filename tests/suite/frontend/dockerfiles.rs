@@ -113,7 +113,14 @@ fn a_directory_as_base() {
 #[test]
 #[ignore = "the frontend leaves out history that BuildKit adds"]
 fn a_bare_image_as_base() {
-    same_both_ways("bare-base");
+    same("bare-base");
+}
+
+#[test]
+fn a_bare_image_as_base_pushed() {
+    if let Some(case) = Case::of("bare-base") {
+        case.same_pushed();
+    }
 }
 
 #[test]
@@ -132,6 +139,7 @@ fn options() {
     case.with(["--add-host", "added:192.0.2.1", "--ulimit", "nofile=123"])
         .with(["--shm-size", "3m", "--pull"])
         .with(["--build-arg", "http_proxy=http://192.0.2.1:1"])
+        .with(["--build-arg", "no_proxy=127.0.0.1"])
         .same();
 }
 
