@@ -128,7 +128,21 @@ fn attested() {
     let Some(case) = Case::of("attested") else {
         return;
     };
-    case.with(["--provenance", "mode=max"]).same_pushed();
+    case.with(["--provenance", "mode=max", "--annotation", "note=kept"])
+        .same_pushed();
+}
+
+/// The frontend that the command line names goes before the one that the Dockerfile names.
+#[test]
+fn another_frontend_in_the_dockerfile() {
+    let Some(case) = Case::of("syntax") else {
+        return;
+    };
+    for builder in BUILDERS {
+        let image = Image::only(&case.ours(builder));
+        let last = image.layers.last().expect("a layer");
+        assert_eq!(last.entries[0].name, b"built");
+    }
 }
 
 #[test]
