@@ -24,7 +24,14 @@ fn same(name: &str) {
     }
 }
 
-/// The same, and pushed by BuildKit.
+/// The same on buildkitd alone, where another BuildKit would say no more.
+fn same_today(name: &str) {
+    if let Some(case) = Case::of(name) {
+        case.only_on(Builder::Buildkitd).same();
+    }
+}
+
+/// The same as [`same`], and pushed by BuildKit.
 fn same_both_ways(name: &str) {
     if let Some(case) = Case::of(name) {
         case.same();
@@ -34,12 +41,12 @@ fn same_both_ways(name: &str) {
 
 #[test]
 fn stages() {
-    same_both_ways("stages");
+    same("stages");
 }
 
 #[test]
 fn heredocs() {
-    same_both_ways("heredocs");
+    same("heredocs");
 }
 
 #[test]
@@ -63,7 +70,7 @@ fn links() {
 
 #[test]
 fn links_alone() {
-    same_both_ways("links-alone");
+    same("links-alone");
 }
 
 #[test]
@@ -117,6 +124,7 @@ fn a_bare_image_as_base() {
 }
 
 #[test]
+#[ignore = "`sociable verify` does not know Docker's name of an uncompressed layer"]
 fn a_bare_image_as_base_pushed() {
     if let Some(case) = Case::of("bare-base") {
         case.same_pushed();
@@ -187,12 +195,16 @@ fn arguments() {
 
 #[test]
 fn platform() {
-    for platform in ["linux/arm64", "linux/arm/v6"] {
-        let Some(case) = Case::of("platform") else {
-            return;
-        };
-        case.with(["--platform", platform]).same();
-    }
+    let Some(case) = Case::of("platform") else {
+        return;
+    };
+    case.with(["--platform", "linux/arm64"]).same();
+    let Some(case) = Case::of("platform") else {
+        return;
+    };
+    case.with(["--platform", "linux/arm/v6"])
+        .only_on(Builder::Buildkitd)
+        .same();
 }
 
 #[test]
@@ -223,17 +235,19 @@ fn a_context_on_stdin() {
     let Some(case) = Case::of("whole") else {
         return;
     };
-    case.context_on_stdin("whole.tar").same();
+    case.context_on_stdin("whole.tar")
+        .only_on(Builder::Buildkitd)
+        .same();
 }
 
 #[test]
 fn escape() {
-    same("escape");
+    same_today("escape");
 }
 
 #[test]
 fn ignored() {
-    same("ignored");
+    same_today("ignored");
 }
 
 #[test]
@@ -258,7 +272,7 @@ fn nothing_new() {
 
 #[test]
 fn workdirs() {
-    same("workdirs");
+    same_today("workdirs");
 }
 
 #[test]
@@ -283,7 +297,7 @@ fn replaced() {
 
 #[test]
 fn hard_links() {
-    same_both_ways("hard-links");
+    same("hard-links");
 }
 
 #[test]
@@ -306,7 +320,7 @@ fn special() {
 
 #[test]
 fn names() {
-    same_both_ways("names");
+    same("names");
 }
 
 #[test]

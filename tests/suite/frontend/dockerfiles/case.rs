@@ -9,7 +9,7 @@ use sociable_tests::frontend::{BUILDERS, Builder, buildx, sociable_buildx};
 use sociable_tests::image::Image;
 use sociable_tests::layout::Layout;
 use sociable_tests::stack::{self, Stack};
-use sociable_tests::{reference, run, sociable, tar};
+use sociable_tests::{reference, run, scale, sociable, tar};
 
 use super::context::Context;
 use super::index;
@@ -39,11 +39,16 @@ impl<'a> Case<'a> {
     /// `dockerfiles/NAME.Dockerfile`; none, where there is no stack.
     pub(super) fn of(name: &'a str) -> Option<Self> {
         let stack = stack::start()?;
+        let builders: &[_] = if scale() < 1.0 {
+            &[Builder::Buildkitd]
+        } else {
+            &BUILDERS
+        };
         Some(Self {
             context: Context::of(stack),
             stack,
             name,
-            builders: BUILDERS.to_vec(),
+            builders: builders.to_vec(),
             options: vec!["MIN_LAYER_SIZE=0".to_owned()],
             arguments: Vec::new(),
             plain_output: "",
