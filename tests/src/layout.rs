@@ -15,6 +15,8 @@ pub mod media {
     pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
     /// An image config.
     pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+    /// Docker's name of the same.
+    pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
     /// A gzip layer.
     pub const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
     /// A plain layer.

@@ -4,7 +4,8 @@
 //! - [`mod@reference`] asks the SOCI Go library (module `tests/reference`) what it makes of the same bytes.
 //! - [`tree`], [`archive`], [`compress`] make inputs: random directories, every tar dialect, every compressor that this machine has.
 //! - [`mod@stack`] starts real registries, engines and snapshotters.
-//! - [`layout`] reads and writes OCI layouts without any of Sociable's own code.
+//! - [`layout`] reads and writes OCI layouts without any of Sociable's own code; [`image`] and [`tar`] read what is in them, and compare.
+//! - [`frontend`] builds images, by BuildKit's own Dockerfile frontend and by Sociable's.
 //! - [`registry`] starts real registries, and [`proxy`] stands before them and misbehaves; both over [`http`].
 //!
 //! Nothing here uses Sociable's crates: a test that shared its code with what it tests would agree with its mistakes.
@@ -22,6 +23,7 @@ pub mod archive;
 pub mod compress;
 pub mod frontend;
 pub mod http;
+pub mod image;
 pub mod layout;
 pub mod proxy;
 pub mod reference;
@@ -29,6 +31,7 @@ pub mod registry;
 pub mod rng;
 pub mod run;
 pub mod stack;
+pub mod tar;
 pub mod tree;
 
 use std::fs::OpenOptions;

@@ -1,0 +1,3 @@
+FROM REGISTRY/dockerfiles-base:1
+COPY tree /tree
+RUN rm /tree/hello

@@ -1,0 +1,2 @@
+FROM directory
+COPY tree /tree

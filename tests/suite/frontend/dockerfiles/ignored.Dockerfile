@@ -1,0 +1,2 @@
+FROM REGISTRY/dockerfiles-base:1
+COPY . /context

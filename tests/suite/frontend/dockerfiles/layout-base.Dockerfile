@@ -1,0 +1,2 @@
+FROM layout
+RUN echo new >/new

@@ -1,0 +1,4 @@
+FROM scratch
+COPY --link tree/hello /hello
+COPY --link tree/sub /sub/
+COPY tree/hello /sub/hello

@@ -1,0 +1,3 @@
+FROM REGISTRY/dockerfiles-base:1
+ENV NEW=variable
+LABEL new=label

@@ -1,0 +1,3 @@
+FROM scratch
+ENV ONLY=this
+CMD ["/nothing"]

@@ -1,0 +1,3 @@
+FROM REGISTRY/dockerfiles-onbuild:1 AS one
+RUN echo more >/built/more
+FROM one

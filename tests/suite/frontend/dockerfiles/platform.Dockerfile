@@ -1,0 +1,8 @@
+FROM --platform=$BUILDPLATFORM REGISTRY/dockerfiles-base:1 AS tools
+ARG TARGETPLATFORM TARGETARCH
+RUN echo "$TARGETPLATFORM $TARGETARCH" >/platform
+FROM scratch
+ARG TARGETARCH
+ENV ARCHITECTURE=$TARGETARCH
+COPY --from=tools /platform /
+COPY tree /tree

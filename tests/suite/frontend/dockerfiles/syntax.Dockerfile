@@ -1,0 +1,3 @@
+# syntax=REGISTRY/dockerfiles-no-such-frontend
+FROM REGISTRY/dockerfiles-base:1
+RUN echo built >/built
