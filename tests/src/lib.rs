@@ -4,6 +4,7 @@
 //! - [`mod@reference`] asks the SOCI Go library (module `tests/reference`) what it makes of the same bytes.
 //! - [`tree`], [`archive`], [`compress`] make inputs: random directories, every tar dialect, every compressor that this machine has.
 //! - [`mod@stack`] starts real registries, engines and snapshotters.
+//! - [`lazily`] tells what a lazy start has fetched.
 //! - [`layout`] reads and writes OCI layouts without any of Sociable's own code.
 //! - [`registry`] starts real registries, and [`proxy`] stands before them and misbehaves; both over [`http`].
 //!
@@ -23,6 +24,7 @@ pub mod compress;
 pub mod frontend;
 pub mod http;
 pub mod layout;
+pub mod lazily;
 pub mod proxy;
 pub mod reference;
 pub mod registry;
