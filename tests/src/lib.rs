@@ -4,6 +4,7 @@
 //! - [`mod@reference`] asks the SOCI Go library (module `tests/reference`) what it makes of the same bytes.
 //! - [`tree`], [`archive`], [`compress`] make inputs: random directories, every tar dialect, every compressor that this machine has.
 //! - [`mod@stack`] starts real registries, engines and snapshotters.
+//! - [`daemons`] are a test's own in such a stack.
 //! - [`lazily`] tells what a lazy start has fetched.
 //! - [`layout`] reads and writes OCI layouts without any of Sociable's own code.
 //! - [`registry`] starts real registries, and [`proxy`] stands before them and misbehaves; both over [`http`].
@@ -21,6 +22,7 @@
 
 pub mod archive;
 pub mod compress;
+pub mod daemons;
 pub mod frontend;
 pub mod http;
 pub mod layout;
