@@ -132,7 +132,8 @@ fn through_a_cache(stack: &'static Stack, other: &str, kind: &str, to: &str, fro
         run(build.args(arguments).arg(".")).ok()
     };
     let _ = build("1", &["--cache-to", &format!("{to}{place}")]);
-    let second = build(
+    // A command that is run again writes another date. Layers are packed again: an image's cache has only what led to the image.
+    let _ = build(
         "2",
         &[
             "--builder",
@@ -141,7 +142,6 @@ fn through_a_cache(stack: &'static Stack, other: &str, kind: &str, to: &str, fro
             &format!("{from}{place}"),
         ],
     );
-    assert_eq!(done(&second), [""; 0], "{}", second.stderr);
     let (one, two) = (project.manifest("1"), project.manifest("2"));
     assert_eq!(layers(&one), layers(&two));
     assert_eq!(project.soci_index(&one), project.soci_index(&two));

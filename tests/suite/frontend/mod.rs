@@ -1,11 +1,14 @@
 //! The BuildKit frontend, on the real stack: builders, registry, snapshotter.
 
 mod cache;
+mod cancelled;
+mod failures;
 mod gc;
 mod lazy;
 mod pipe;
 mod platforms;
 mod project;
+mod secrets;
 mod start;
 mod steps;
 mod syntax;

@@ -40,6 +40,8 @@ fn both_are_there(project: &Project, tag: &str) {
             continue; // an attestation, a SOCI index
         }
         let digest = entry["digest"].as_str().expect("a digest");
+        let validate = format!("crane validate --remote {}@{digest}", project.repository);
+        let _ = project.stack.run(&validate).ok();
         let image = project.manifest(digest);
         let soci = project.soci_index(&image);
         let ztocs = soci["layers"].as_array().expect("zTOCs");
@@ -50,12 +52,7 @@ fn both_are_there(project: &Project, tag: &str) {
     let expected = ["amd64", "arm64"].map(str::to_owned);
     assert_eq!(platforms, BTreeSet::from(expected), "{index}");
     assert_eq!(indexes.len(), 2);
-    let image = project.image(tag);
-    project.verify(&format!("docker://{image}"), 2);
-    let _ = project
-        .stack
-        .run(&format!("crane validate --remote {image}"))
-        .ok();
+    project.verify(&format!("docker://{}", project.image(tag)), 2);
 }
 
 #[test]

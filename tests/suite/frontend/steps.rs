@@ -28,9 +28,12 @@ pub(super) fn steps(build: &Run) -> Vec<Step> {
             )),
         }
     }
-    let kinds = ["[sociable] pack", "[sociable] index", "COPY ", "RUN "];
+    let dockerfile = ["] COPY ", "] RUN "];
+    let sociable = ["[sociable] pack", "[sociable] index"];
     let of_interest = |step: &Step| {
-        kinds.iter().any(|kind| step.name.contains(kind)) && !step.name.starts_with("[internal]")
+        let name = &step.name;
+        name.starts_with('[') && dockerfile.iter().any(|kind| name.contains(kind))
+            || sociable.iter().any(|kind| name.starts_with(kind))
     };
     let all = steps.into_iter().map(|(_, step)| step);
     all.filter(of_interest).collect()
