@@ -17,6 +17,7 @@ use sociable_soci::parts::Part;
 use sociable_soci::{Cancel, Event, Progress, Run, chain};
 use sociable_ztoc::Time;
 
+use crate::options;
 use crate::task::{ANSWER_FILE, Made, Task, VARIABLE, place};
 
 /// Why a step failed.
@@ -160,7 +161,9 @@ fn line(layer: &Descriptor, outcome: &LayerOutcome) -> Option<String> {
             indexed.spans,
             size(indexed.ztoc_size)
         )),
-        LayerOutcome::Skipped(reason) => Some(format!("{layer}: not indexed, {reason}")),
+        LayerOutcome::Skipped(reason) => {
+            Some(format!("{layer}: not indexed, {}", options::why(reason)))
+        }
         LayerOutcome::Copied => None,
     }
 }

@@ -5,6 +5,7 @@ use sociable_buildkit::llb::Network;
 use sociable_layer::pack::DEFAULT_LEVEL;
 use sociable_oci::registry::Reference;
 use sociable_soci::names;
+use sociable_soci::outcome::SkipReason;
 
 use crate::task::Settings;
 
@@ -72,6 +73,13 @@ pub(crate) const KNOWN: &[(&str, &str)] = &[
         "HOST[:PORT], several separated by commas: registries without TLS",
     ),
 ];
+
+/// Why a layer is not indexed, with the name that the option has here.
+pub(crate) fn why(reason: &SkipReason) -> String {
+    reason
+        .to_string()
+        .replace("--min-layer-size", "SOCI_MIN_LAYER_SIZE")
+}
 
 /// Why an option cannot be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -303,6 +311,15 @@ mod tests {
         }
         let missing = message(&[("build-arg:SOCI_OUTPUT", "push")]);
         assert!(missing.contains("SOCI_REPO"), "{missing}");
+    }
+
+    #[test]
+    fn a_layer_that_is_too_small_names_our_option() {
+        let text = why(&SkipReason::TooSmall {
+            size: 1,
+            minimum: 2,
+        });
+        assert!(text.contains("(SOCI_MIN_LAYER_SIZE)"), "{text}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use sociable_buildkit::gateway::Warning;
 use sociable_buildkit::llb::{Graph, Merge, Output, files::Files};
 use sociable_buildkit::{Error, Gateway, Reply};
 use sociable_oci::{Descriptor, Digest, Index};
+use sociable_soci::outcome::LayerOutcome;
 use sociable_soci::parts::Assembly;
 
 use crate::build::{Built, Layer};
@@ -90,8 +91,12 @@ async fn report(gateway: &Gateway, built: &[Built], assembly: &Assembly) -> Resu
         };
         let layers = built.base.iter().chain(&built.new);
         let reasons = layers.map(|layer| match &layer.part.outcome {
-            sociable_soci::outcome::LayerOutcome::Skipped(reason) => {
-                format!("layer {}: {reason}", layer.part.layer.digest)
+            LayerOutcome::Skipped(reason) => {
+                format!(
+                    "layer {}: {}",
+                    layer.part.layer.digest,
+                    options::why(reason)
+                )
             }
             _ => format!("layer {}: it is the base image's", layer.part.layer.digest),
         });
@@ -102,9 +107,7 @@ async fn report(gateway: &Gateway, built: &[Built], assembly: &Assembly) -> Resu
                     "SociableNothingIndexed: the image for {} gets no SOCI index, as none of its layers is worth one",
                     built.target.platform
                 ),
-                detail: reasons
-                    .map(|reason| reason.replace("--min-layer-size", "SOCI_MIN_LAYER_SIZE"))
-                    .collect(),
+                detail: reasons.collect(),
                 url: String::new(),
             })
             .await?;

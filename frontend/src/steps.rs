@@ -71,7 +71,10 @@ impl Workshop<'_> {
         if given.registry {
             exec.secret(place::CREDENTIALS, "soci-registry");
             exec.secret(place::CERTIFICATES, "soci-ca");
-            exec = exec.network(self.asked.network).proxies_of(self.options);
+            exec = exec
+                .network(self.asked.network)
+                .proxies_of(self.options)
+                .hosts_of(self.options);
         } else {
             exec = exec.network(Network::None);
         }

@@ -47,40 +47,57 @@ impl Builder {
 pub fn image(stack: &Stack) -> &'static str {
     static IMAGE: OnceLock<String> = OnceLock::new();
     IMAGE.get_or_init(|| {
-        let dir = stack.dir("frontend-image");
-        let repository = crate::here().parent().expect("the project").to_owned();
-        let copy = |from: &Path, to: &str| {
-            fs::copy(from, dir.join(to)).expect("a copy");
-        };
-        copy(&binary(), "sociable-frontend-amd64");
-        copy(&repository.join("frontend/Dockerfile"), "Dockerfile");
-        let image = format!("{}/sociable:test", stack.registry());
-        let mut build = stack.command(["docker", "buildx", "build", "--builder", "rem"]);
-        build.args(["--provenance=false", "--tag", &image, "--push"]);
-        let _ = run(build.arg(&dir)).ok();
-        image
+        let project = crate::here().parent().expect("the project").to_owned();
+        let dockerfile = fs::read(project.join("frontend/Dockerfile")).expect("its Dockerfile");
+        make(stack, "sociable", &dockerfile, &binary("sociable-frontend"))
     })
 }
 
-/// The finished static binary of the frontend: the one that `SOCIABLE_FRONTEND_BINARY` names, else the newest in cargo's target directory.
-fn binary() -> PathBuf {
-    if let Some(named) = std::env::var_os("SOCIABLE_FRONTEND_BINARY") {
-        let named = PathBuf::from(named);
+/// The image of `crates/buildkit`'s example.
+///
+/// # Panics
+/// As [`image`].
+pub fn example(stack: &Stack) -> &'static str {
+    static IMAGE: OnceLock<String> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        let dockerfile =
+            b"FROM scratch\nCOPY sociable-frontend-amd64 /files\nENTRYPOINT [\"/files\"]\n";
+        make(stack, "files", dockerfile, &binary("examples/files"))
+    })
+}
+
+fn make(stack: &Stack, name: &str, dockerfile: &[u8], binary: &Path) -> String {
+    let dir = context(
+        stack,
+        &format!("image-{name}"),
+        &[("Dockerfile", dockerfile)],
+    );
+    fs::copy(binary, dir.join("sociable-frontend-amd64")).expect("a copy");
+    let image = format!("{}/{name}:test", stack.registry());
+    let mut build = buildx(stack, Builder::Buildkitd, &dir);
+    let _ = run(build.args(["--tag", &image, "--push", "."])).ok();
+    image
+}
+
+/// A finished static binary: in the directory that `SOCIABLE_STATIC` names, else the newest in cargo's target directory.
+fn binary(name: &str) -> PathBuf {
+    if let Some(named) = std::env::var_os("SOCIABLE_STATIC") {
+        let named = PathBuf::from(named).join(name);
         assert!(
             named.is_file(),
-            "SOCIABLE_FRONTEND_BINARY: no file {}",
+            "SOCIABLE_STATIC: no file {}",
             named.display()
         );
         return named;
     }
     let target = crate::target_dir().join("x86_64-unknown-linux-musl");
-    let built = ["release", "debug"].map(|profile| target.join(profile).join("sociable-frontend"));
+    let built = ["release", "debug"].map(|profile| target.join(profile).join(name));
     let age = |path: &PathBuf| path.metadata().and_then(|m| m.modified()).ok();
     let newest = built
         .into_iter()
         .filter(|path| path.is_file())
         .max_by_key(age);
-    newest.expect("the frontend's binary: `cargo xtask frontend`, or set SOCIABLE_FRONTEND_BINARY")
+    newest.expect("a static binary of the frontend: `cargo xtask frontend`, or set SOCIABLE_STATIC")
 }
 
 /// A `docker buildx build` of a context, without an output yet, and with plain progress.

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: see `benches/README.md`.
 
+mod build;
 mod registry;
 
 use std::fs::{self, File};
@@ -28,7 +29,7 @@ struct Tools {
 }
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    let (mut rounds, mut markdown, mut registry) = (3, false, false);
+    let (mut rounds, mut markdown, mut registry, mut build) = (3, false, false, false);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -41,8 +42,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             }
             "--markdown" => markdown = true,
             "--registry" => registry = true,
+            "--build" => build = true,
             other => bail!(
-                "what is {other:?}? usage: cargo xtask bench [--registry] [--rounds N] [--markdown]"
+                "what is {other:?}? usage: cargo xtask bench [--registry | --build] [--rounds N] [--markdown]"
             ),
         }
     }
@@ -72,6 +74,11 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     };
     if registry {
         registry::run(&tools, rounds, &mut table)?;
+        table.print(rounds);
+        return Ok(());
+    }
+    if build {
+        build::run(&tools, rounds, &mut table)?;
         table.print(rounds);
         return Ok(());
     }

@@ -62,7 +62,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         archs = vec![Arch::Amd64, Arch::Arm64];
     }
     for arch in &archs {
-        let binary = build(*arch)?;
+        let binary = build(*arch)?.binary;
         let size = fs::metadata(&binary)?.len();
         println!("{} {}", binary.display(), sh::mb(size));
     }
@@ -90,8 +90,16 @@ pub(crate) fn context() -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Builds a static binary for release: its path.
-pub(crate) fn build(arch: Arch) -> Result<PathBuf> {
+/// What was built.
+pub(crate) struct Built {
+    /// The frontend.
+    pub(crate) binary: PathBuf,
+    /// Where cargo left it, with the examples of `crates/buildkit`.
+    pub(crate) directory: PathBuf,
+}
+
+/// Builds a static binary for release.
+pub(crate) fn build(arch: Arch) -> Result<Built> {
     let musl = format!("{}-unknown-linux-musl", arch.cpu());
     let mut cargo = sh::cargo(&[
         "build",
@@ -120,7 +128,8 @@ pub(crate) fn build(arch: Arch) -> Result<PathBuf> {
         format!("{}-unknown-linux-gnu", arch.cpu())
     };
     sh::run(cargo.args(["--target", &target]))?;
-    let built = sh::target().join(&target).join("release/sociable-frontend");
+    let directory = sh::target().join(&target).join("release");
+    let built = directory.join("sociable-frontend");
     let size = fs::metadata(&built)?.len();
     ensure!(
         size <= LARGEST,
@@ -129,12 +138,12 @@ pub(crate) fn build(arch: Arch) -> Result<PathBuf> {
         sh::mb(size)
     );
     let dir = context()?;
-    let place = dir.join(format!("sociable-frontend-{}", arch.name()));
-    install(&built, &place)?;
+    let binary = dir.join(format!("sociable-frontend-{}", arch.name()));
+    install(&built, &binary)?;
     let root = dir.join(format!("root-{}", arch.name()));
     fs::create_dir_all(&root)?;
     install(&built, &root.join("sociable-frontend"))?;
-    Ok(place)
+    Ok(Built { binary, directory })
 }
 
 /// Puts a file in its place, which another process may be reading.

@@ -60,9 +60,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     });
     let mut frontend = None;
     steps.step("frontend", || {
-        let binary = frontend::build(Arch::host())?;
-        frontend::explains_itself(&binary)?;
-        frontend = Some(binary);
+        let built = frontend::build(Arch::host())?;
+        frontend::explains_itself(&built.binary)?;
+        frontend = Some(built.directory);
         Ok(())
     });
     let (reference, registries) = go_programs(&mut steps);
@@ -100,7 +100,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
                 suite.env("SOCIABLE_WITHOUT_STACK", why);
             }
             if let Some(frontend) = &frontend {
-                suite.env("SOCIABLE_FRONTEND_BINARY", frontend);
+                suite.env("SOCIABLE_STATIC", frontend);
             }
             if let Some(registries) = &registries {
                 suite.env("SOCIABLE_REGISTRIES", registries);

@@ -1,6 +1,6 @@
 //! How a step reaches registries: with the secrets that the user handed over, and nothing else.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sociable_oci::registry::{self, Failure, Registries};
@@ -44,8 +44,12 @@ pub(super) fn hint(error: &EngineError) -> Option<String> {
         EngineError::Soci(sociable_soci::Error::Oci(error)) => error,
         _ => return None,
     };
-    let sociable_oci::Error::Registry(error) = oci else {
-        return None;
+    let error = match oci {
+        sociable_oci::Error::Registry(error) => error,
+        sociable_oci::Error::NoSuchImage { .. } | sociable_oci::Error::NoBlob { .. } => {
+            return Some(not_there());
+        }
+        _ => return None,
     };
     let host = &error.host;
     Some(match &error.failure {
@@ -62,14 +66,22 @@ pub(super) fn hint(error: &EngineError) -> Option<String> {
         Failure::Status {
             code: 401 | 403, ..
         } => credentials(),
-        Failure::Status { code: 404, .. } => {
-            "is the name right? A layer of an image that is in no registry cannot be indexed: --build-arg SOCI_BASE=false leaves the base image out".to_owned()
-        }
+        Failure::Status { code: 404, .. } => not_there(),
         _ => return None,
     })
 }
 
+fn not_there() -> String {
+    "a base image has to be in a registry, since its layers as they were pushed are needed: push it, or leave it out of the index with \
+     --build-arg SOCI_BASE=false (with SOCI_OUTPUT=image)"
+        .to_owned()
+}
+
 fn credentials() -> String {
+    if Path::new(place::CREDENTIALS).is_file() {
+        return "the credentials of the secret soci-registry were not accepted, or are none for this registry or not enough for this repository"
+            .to_owned();
+    }
     "a build cannot see docker's credentials: hand them over with --secret id=soci-registry,src=$HOME/.docker/config.json \
      (with helpers, use `sociable build`, which resolves them)"
         .to_owned()

@@ -2,6 +2,7 @@
 
 mod cache;
 mod cancelled;
+mod example;
 mod failures;
 mod gc;
 mod lazy;

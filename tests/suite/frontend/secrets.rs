@@ -97,8 +97,11 @@ fn the_password_is_nowhere() {
     let (own, project) = with_password(stack, "secrets");
     let image = format!("{}/app:1", own.host);
     // BuildKit's exporter takes it from Docker's configuration.
-    let mut login = stack.command(["docker", "login", "--username", "user", "--password"]);
-    let _ = run(login.args([PASSWORD, &own.host])).ok();
+    let login = format!(
+        "crane auth login {} --username user --password {PASSWORD}",
+        own.host
+    );
+    let _ = stack.run(&login).ok();
     let mut arguments = vec!["--secret", "id=soci-registry,src=right.json"];
     arguments.extend(["--provenance=mode=max", "--tag", &image, "--push"]);
     let made = build(&project, &own, "image", &arguments).ok();

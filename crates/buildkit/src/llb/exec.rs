@@ -46,6 +46,7 @@ pub struct Exec {
     args: Vec<String>,
     env: Vec<String>,
     proxy: Option<pb::ProxyEnv>,
+    hosts: Vec<pb::HostIp>,
     network: Network,
     name: String,
     ignore_cache: bool,
@@ -62,6 +63,7 @@ impl Exec {
             args: args.into_iter().map(Into::into).collect(),
             env: Vec::new(),
             proxy: None,
+            hosts: Vec::new(),
             network: Network::Default,
             name: String::new(),
             ignore_cache: false,
@@ -101,6 +103,20 @@ impl Exec {
             all_proxy: named("ALL_PROXY"),
         };
         self.proxy = (proxy != pb::ProxyEnv::default()).then_some(proxy);
+        self
+    }
+
+    /// The hosts that the user named with `--add-host`.
+    #[must_use]
+    pub fn hosts_of(mut self, options: &Options) -> Self {
+        let named = options.get("add-hosts").unwrap_or_default().split(',');
+        let hosts = named.filter_map(|host| host.split_once('='));
+        self.hosts = hosts
+            .map(|(host, ip)| pb::HostIp {
+                host: host.to_owned(),
+                ip: ip.to_owned(),
+            })
+            .collect();
         self
     }
 
@@ -184,6 +200,7 @@ impl Build for Exec {
                 args: self.args,
                 env: self.env,
                 proxy_env: self.proxy,
+                extra_hosts: self.hosts,
                 cwd: "/".to_owned(),
                 ..pb::Meta::default()
             }),

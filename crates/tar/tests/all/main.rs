@@ -1,5 +1,7 @@
 //! All integration tests of the crate, in one binary.
 
+#[cfg(unix)]
+mod diff;
 mod differential;
 mod generate;
 mod go;

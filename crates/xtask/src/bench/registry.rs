@@ -16,8 +16,11 @@ const NAME: &str = "bench";
 const PORT: &str = "5077";
 const TLS_PORT: &str = "5078";
 
+/// The stack's registry.
+pub(super) const HOST: &str = "127.0.0.1:5077";
+
 /// The stack, up for as long as this lives.
-struct Stack;
+pub(super) struct Stack;
 
 impl Stack {
     fn script(args: &[&str]) -> Command {
@@ -32,25 +35,30 @@ impl Stack {
         command
     }
 
-    fn up() -> Result<Self> {
+    pub(super) fn up() -> Result<Self> {
         sh::run(&mut Self::script(&["down"]))?;
         sh::run(&mut Self::script(&["up"]))?;
         Ok(Self)
     }
 
     /// Runs a script inside, timed.
-    fn time(script: &str) -> Result<f64> {
+    pub(super) fn time(script: &str) -> Result<f64> {
+        Self::time_and_log(script).map(|(seconds, _)| seconds)
+    }
+
+    /// The same, with what it wrote to standard error.
+    pub(super) fn time_and_log(script: &str) -> Result<(f64, String)> {
         let start = Instant::now();
         let output = Self::script(&["exec", "bash", "-euc", script])
             .stdin(Stdio::null())
             .output()?;
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(
             output.status.success(),
-            "{script}: {}\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
+            "{script}: {}\n{log}",
+            output.status
         );
-        Ok(start.elapsed().as_secs_f64())
+        Ok((start.elapsed().as_secs_f64(), log))
     }
 }
 
@@ -96,7 +104,7 @@ impl Drop for Elsewhere {
     }
 }
 
-fn wall(seconds: f64) -> Took {
+pub(super) fn wall(seconds: f64) -> Took {
     Took {
         wall: seconds,
         cpu: 0.0,
@@ -107,14 +115,14 @@ fn wall(seconds: f64) -> Took {
 pub(super) fn run(tools: &Tools, rounds: usize, table: &mut Table) -> Result<()> {
     let image = tools.image("image", &super::LAYERS)?;
     let _stack = Stack::up()?;
-    let host = format!("127.0.0.1:{PORT}");
+    let host = HOST;
     let other = Elsewhere::start(tools)?;
     let elsewhere = &other.address;
     let sociable = |args: &[&str]| {
         let mut command = Command::new(&tools.sociable);
         command
             .args(args)
-            .args(["--plain-http", &host, "--plain-http", elsewhere]);
+            .args(["--plain-http", host, "--plain-http", elsewhere]);
         command
     };
     let reference = |name: &str| format!("docker://{host}/{name}:1");
