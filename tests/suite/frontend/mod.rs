@@ -9,6 +9,7 @@ mod lazy;
 mod pipe;
 mod platforms;
 mod project;
+mod repositories;
 mod secrets;
 mod start;
 mod steps;

@@ -69,25 +69,10 @@ fn without_the_password_nothing_is_pushed() {
     }
     let wrong = push(&["--secret", "id=soci-registry,src=wrong.json"]);
     assert_ne!(wrong.code, Some(0), "{wrong}");
-    assert!(
-        wrong.stderr.contains("401 Unauthorized"),
-        "{}",
-        wrong.stderr
-    );
+    for word in ["401 Unauthorized", "were not accepted"] {
+        assert!(wrong.stderr.contains(word), "{}", wrong.stderr);
+    }
     let _ = push(&["--secret", "id=soci-registry,src=right.json"]).ok();
-}
-
-#[test]
-#[ignore = "bug: the hint asks for credentials that were handed over"]
-fn a_wrong_password_is_not_taken_for_none() {
-    let Some(stack) = stack::start() else { return };
-    let (own, project) = with_password(stack, "secrets-wrong");
-    let secret = ["--secret", "id=soci-registry,src=wrong.json"];
-    let arguments = [&["--output", "type=cacheonly"][..], &secret].concat();
-    let wrong = build(&project, &own, "push", &arguments);
-    assert_ne!(wrong.code, Some(0), "{wrong}");
-    let hint = wrong.stderr.contains("cannot see docker's credentials");
-    assert!(!hint, "{}", wrong.stderr);
 }
 
 /// Neither in what the build says, nor in what it makes: layers, config, history, provenance.
