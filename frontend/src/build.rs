@@ -16,7 +16,7 @@ use crate::options::{self, Asked};
 use crate::output;
 use crate::platform;
 use crate::steps::{Given, Step, Workshop};
-use crate::task::{Made, Task};
+use crate::task::{Made, Seen, Task};
 
 /// BuildKit's Dockerfile frontend, of whatever version it is.
 const DOCKERFILE: &str = "dockerfile.v0";
@@ -47,6 +47,7 @@ pub(crate) struct Layer {
     pub(crate) created: Option<String>,
     /// Its blobs.
     pub(crate) out: Option<Output>,
+    seen: Seen,
 }
 
 /// A target with its layers: those of the base image that are wanted, then the new ones.
@@ -201,6 +202,35 @@ async fn layers(
     workshop: Workshop<'_>,
     targets: Vec<Target>,
 ) -> Result<(Graph, Vec<Built>), Error> {
+    // What is built anew must be packed anew.
+    let always = workshop.options.get("no-cache").is_some();
+    let (graph, built) = make_all(workshop, targets, always).await?;
+    if always || built.iter().all(fits_together) {
+        return Ok((graph, built));
+    }
+    // Some of the layers were made of what is no longer there: all are made once more.
+    let targets = built.into_iter().map(|built| built.target);
+    make_all(workshop, targets.collect(), true).await
+}
+
+/// Whether each layer was made on top of what the one below it was made of.
+fn fits_together(built: &Built) -> bool {
+    let layers = built.target.chain.new.iter().zip(&built.new);
+    let pairs = layers.clone().zip(layers.skip(1));
+    pairs
+        .into_iter()
+        .all(|((below, made_below), (above, made_above))| {
+            let on_top = above.lower.as_ref() == Some(&below.upper);
+            let (one, other) = (&made_below.seen.upper, &made_above.seen.lower);
+            !on_top || one.is_none() || other.is_none() || one == other
+        })
+}
+
+async fn make_all(
+    workshop: Workshop<'_>,
+    targets: Vec<Target>,
+    always: bool,
+) -> Result<(Graph, Vec<Built>), Error> {
     let keep = output::keeps_base_layers(workshop.asked);
     let mut graph = workshop.graph.clone();
     let mut planned = Vec::new();
@@ -212,7 +242,7 @@ async fn layers(
             _ => Vec::new(),
         };
         let new = target.chain.new.iter();
-        let new = new.map(|layer| plan_new(workshop, &mut graph, layer));
+        let new = new.map(|layer| plan_new(workshop, &mut graph, layer, always));
         let new = new.collect::<Result<Vec<_>, _>>()?;
         planned.push((base, new));
     }
@@ -257,7 +287,12 @@ async fn plan_base(
     Ok(planned)
 }
 
-fn plan_new(workshop: Workshop<'_>, graph: &mut Graph, layer: &NewLayer) -> Result<Planned, Error> {
+fn plan_new(
+    workshop: Workshop<'_>,
+    graph: &mut Graph,
+    layer: &NewLayer,
+    always: bool,
+) -> Result<Planned, Error> {
     let task = Task::Layer {
         settings: workshop.asked.settings.clone(),
         level: workshop.asked.level,
@@ -266,6 +301,7 @@ fn plan_new(workshop: Workshop<'_>, graph: &mut Graph, layer: &NewLayer) -> Resu
     let given = Given {
         lower: layer.lower.as_ref(),
         upper: Some(&layer.upper),
+        always,
         ..Given::default()
     };
     let name = format!("pack and index: {}", layer.name);
@@ -310,6 +346,7 @@ async fn one(workshop: Workshop<'_>, graph: &Graph, layer: &Planned) -> Result<L
             part: part.clone(),
             created: None,
             out: None,
+            seen: Seen::default(),
         }),
         Planned::Step(step) => {
             let answer = workshop.answer(graph, step).await?;
@@ -319,6 +356,7 @@ async fn one(workshop: Workshop<'_>, graph: &Graph, layer: &Planned) -> Result<L
                 part: made.part,
                 created: Some(made.created),
                 out: Some(step.out.clone()),
+                seen: made.seen,
             })
         }
     }

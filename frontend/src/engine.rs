@@ -4,6 +4,7 @@ mod base;
 mod layer;
 mod push;
 mod registry;
+mod seen;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -125,6 +126,7 @@ fn made(part: Part) -> Vec<u8> {
     let made = Made {
         part,
         created: now.to_rfc3339().unwrap_or_default(),
+        seen: seen::now(),
     };
     serde_json::to_vec(&made).unwrap_or_default()
 }

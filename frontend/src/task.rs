@@ -110,4 +110,14 @@ pub(crate) struct Made {
     pub(crate) part: Part,
     /// When, RFC 3339. It stays as long as the step is cached.
     pub(crate) created: String,
+    /// What it was made of.
+    pub(crate) seen: Seen,
+}
+
+/// Which file systems a step has seen, by names that hold on one machine for as long as these are there; none where they cannot
+/// be told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    pub(crate) lower: Option<String>,
+    pub(crate) upper: Option<String>,
 }

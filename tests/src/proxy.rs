@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-pub use gate::{Gate, Tokens};
+pub use gate::{Gate, Removal, Tokens};
 pub use log::{Exchange, Log};
 pub use rule::{Answer, Fault, Rule};
 
@@ -48,8 +48,24 @@ struct State {
     rules: Vec<Rule>,
     gate: Option<Gate>,
     log: Vec<Exchange>,
+    /// Exchanges that were in the log before it was last emptied: what still runs of them must not be taken for later ones.
+    forgotten: usize,
     /// Paths of upload sessions that were lost.
     lost: HashSet<String>,
+}
+
+impl State {
+    /// Notes a request; its number.
+    fn begin(&mut self, exchange: Exchange) -> usize {
+        self.log.push(exchange);
+        self.forgotten + self.log.len() - 1
+    }
+
+    /// The exchange with a number, if it was not forgotten.
+    fn exchange(&mut self, number: usize) -> Option<&mut Exchange> {
+        let index = number.checked_sub(self.forgotten)?;
+        self.log.get_mut(index)
+    }
 }
 
 impl Shared {
@@ -124,7 +140,9 @@ impl Proxy {
 
     /// Empties the log.
     pub fn forget(&self) {
-        self.shared.state().log.clear();
+        let mut state = self.shared.state();
+        state.forgotten += state.log.len();
+        state.log.clear();
     }
 }
 

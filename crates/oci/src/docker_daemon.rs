@@ -35,6 +35,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::digest::Digest;
 use crate::docker_archive::IMAGE_NAME;
 use crate::docker_manifest::spelled_out;
+use crate::document::Descriptor;
 use crate::error::{Error, Result};
 use crate::oci_stream::OciStreamSink;
 use crate::sink::{BlobWriter, Hashing, IndexUpdate, Sink};
@@ -379,7 +380,7 @@ impl Sink for DockerDaemonSink {
         self.stream()?.begin_with(known, hashing)
     }
 
-    fn finish(mut self: Box<Self>, update: &IndexUpdate) -> Result<()> {
+    fn finish(mut self: Box<Self>, update: &IndexUpdate) -> Result<Descriptor> {
         let name = spelled_out(&self.daemon.reference);
         let tag = name.rsplit(':').next().map(str::to_owned);
         let update = update.clone().annotated(IMAGE_NAME, &name).tagged(tag);
@@ -395,7 +396,7 @@ impl Sink for DockerDaemonSink {
         }
         match lock(&self.outcome).take() {
             Some(error) => Err(self.daemon.failed("load")(error)),
-            None => Ok(()),
+            None => Ok(update.image().clone()),
         }
     }
 }

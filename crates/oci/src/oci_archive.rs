@@ -205,11 +205,11 @@ impl Sink for OciArchiveSink {
         self.tar.begin(known, hashing)
     }
 
-    fn finish(self: Box<Self>, update: &IndexUpdate) -> Result<()> {
+    fn finish(self: Box<Self>, update: &IndexUpdate) -> Result<Descriptor> {
         let temp = self.tar.finish(update)?;
         temp.persist(&self.path)
             .map_err(|e| Error::io("create", self.name())(e.error))?;
-        Ok(())
+        Ok(update.image().clone())
     }
 }
 

@@ -361,7 +361,7 @@ impl Sink for OciDirSink {
         }))
     }
 
-    fn finish(self: Box<Self>, update: &IndexUpdate) -> Result<()> {
+    fn finish(self: Box<Self>, update: &IndexUpdate) -> Result<Descriptor> {
         for entry in update.entries() {
             if !self.has(&entry.digest)? {
                 return Err(Error::NoBlob {
@@ -393,7 +393,7 @@ impl Sink for OciDirSink {
             .map_err(|e| Error::io("replace", place)(e.error))?;
         self.sync_dir(&self.root)?;
         drop(lock);
-        Ok(())
+        Ok(update.image().clone())
     }
 }
 

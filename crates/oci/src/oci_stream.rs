@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 
 use crate::digest::{Digest, VerifyingReader};
 use crate::docker_manifest::MANIFEST_FILE;
-use crate::document::Index;
+use crate::document::{Descriptor, Index};
 use crate::error::{Error, Result};
 use crate::oci_dir::{INDEX_FILE, check_layout, parse_index};
 use crate::sink::{BlobWriter, Hashing, IndexUpdate, Sink, copy};
@@ -253,8 +253,9 @@ impl<W: Write + Send + 'static> Sink for OciStreamSink<W> {
         self.tar.begin(known, hashing)
     }
 
-    fn finish(self: Box<Self>, update: &IndexUpdate) -> Result<()> {
-        self.tar.finish(update).map(drop)
+    fn finish(self: Box<Self>, update: &IndexUpdate) -> Result<Descriptor> {
+        self.tar.finish(update)?;
+        Ok(update.image().clone())
     }
 }
 
@@ -263,7 +264,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::document::Descriptor;
+
     use crate::error::chain;
     use crate::media_type;
     use crate::oci_dir::{OciDir, OciDirSink};

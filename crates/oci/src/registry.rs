@@ -25,7 +25,7 @@
 //! **Why not `oci-client`** (0.18, the crate made for this): it sends each request once, knows no identity tokens, no
 //! `Retry-After`, no scope for mounts, cannot delete, and gives an upload up when its connection breaks; what is left of it
 //! after going around that are URLs. So requests are `reqwest`'s, credentials are `docker_credential`'s,
-//! challenges `http-auth`'s, references `oci-spec`'s, and the protocol between them is here.
+//! challenges `http-auth`'s, and the protocol between them is here.
 
 mod auth;
 mod client;

@@ -7,6 +7,7 @@ use crate::document::{Descriptor, Index, REF_NAME};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::media_type;
+use crate::registry::RepositoryName;
 use crate::source::{Source, verified};
 
 /// A destination for blobs, from several threads, and at the end for one image.
@@ -55,6 +56,16 @@ pub trait Sink: Send + Sync {
     ) -> Result<Box<dyn BlobWriter + 'a>> {
         let _ = source;
         self.begin_with(Some((&descriptor.digest, descriptor.size)), Hashing::Caller)
+    }
+
+    /// The repository of a registry that this is.
+    fn repository(&self) -> Option<&RepositoryName> {
+        None
+    }
+
+    /// Tells of a repository that had a blob once: if it still does, a registry need not be sent it.
+    fn seen(&self, digest: &Digest, repository: &RepositoryName) {
+        let _ = (digest, repository);
     }
 
     /// Whether a blob is there, or could be taken over from `source` without its bytes passing through here.
@@ -121,11 +132,12 @@ pub trait Sink: Send + Sync {
         import_blob(self, source, descriptor)
     }
 
-    /// Makes the image visible, atomically and as the last thing. The blobs that `update` names must be there.
+    /// Makes the image visible, atomically and as the last thing. The blobs that `update` names must be there. Says what
+    /// its name leads to: the image, or an index made here where there are several and a name holds but one document.
     ///
     /// # Errors
     /// When that fails; the destination then is as it was before.
-    fn finish(self: Box<Self>, update: &IndexUpdate) -> Result<()>;
+    fn finish(self: Box<Self>, update: &IndexUpdate) -> Result<Descriptor>;
 }
 
 /// Copies a blob from `source`, verified on the way, unless it is there; says whether it copied.

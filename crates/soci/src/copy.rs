@@ -85,19 +85,19 @@ pub fn copy(
         return Err(Error::NoPlatforms);
     }
     let root = roots.remove(0);
-    let report = Report {
-        image: Blob::from(&root),
-        documents: all.documents.len(),
-        blobs: blobs.len(),
-        bytes: blobs.iter().map(|blob| blob.size).sum(),
-        beside: beside.iter().map(Blob::from).collect(),
-    };
+    let listed = beside.iter().map(Blob::from).collect();
     let update = roots.into_iter().chain(beside).fold(
         IndexUpdate::new(root).tagged(options.tag),
         IndexUpdate::also,
     );
-    sink.finish(&update)?;
-    Ok(report)
+    let image = sink.finish(&update)?;
+    Ok(Report {
+        image: Blob::from(&image),
+        documents: all.documents.len(),
+        blobs: blobs.len(),
+        bytes: blobs.iter().map(|blob| blob.size).sum(),
+        beside: listed,
+    })
 }
 
 /// Brings everything below `roots` to a sink; nothing of it is visible there yet under any name.

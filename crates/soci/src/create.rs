@@ -86,9 +86,9 @@ pub(crate) fn create_prepared(
     for index in &built {
         update = update.also(index.referrer());
     }
-    sink.finish(&update)?;
+    let visible = sink.finish(&update)?;
     Ok(Report {
-        image: Blob::from(root),
+        image: Blob::from(&visible),
         platforms: built
             .into_iter()
             .map(crate::convert::Built::report)

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use sociable_layer::{Compression, IndexOptions, Indexed};
+use sociable_oci::registry::{Reference, RepositoryName};
 use sociable_oci::{
     Algorithm, BlobWriter, Descriptor, Digest, Hashing, Manifest, Sink, Source, media_type,
     verified,
@@ -252,12 +253,21 @@ fn known(
     if job.settings.force {
         return Ok(None);
     }
-    if let Some((bytes, ztoc)) = cached(job.cache, job.settings, layer, compression) {
+    if let Some(cached) = cached(job.cache, job.settings, layer, compression) {
         copy(job, layer, stop)?;
-        let digest = job.sink.put(&bytes)?;
-        let size = bytes.len() as u64;
+        if let Some(home) = &cached.home {
+            job.sink.seen(&cached.digest, home);
+        }
+        let digest = job.sink.put(&cached.bytes)?;
+        let size = cached.bytes.len() as u64;
         let origin = Origin::Cache;
-        return Ok(Some(facts(&ztoc, digest, size, origin, job.settings)));
+        return Ok(Some(facts(
+            &cached.ztoc,
+            digest,
+            size,
+            origin,
+            job.settings,
+        )));
     }
     if let Some((bytes, ztoc)) = job
         .prior
@@ -273,18 +283,37 @@ fn known(
     Ok(None)
 }
 
+/// A zTOC of the cache.
+pub(crate) struct CachedZtoc {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) digest: Digest,
+    pub(crate) ztoc: Ztoc,
+    /// Where it was written to when it was made.
+    home: Option<RepositoryName>,
+}
+
+/// What a repository is called in the notes of the cache.
+const HOME: &str = "repository";
+
 /// The zTOC that an earlier run with the same options made of a layer.
 pub(crate) fn cached(
     cache: Option<&Cache>,
     settings: &IndexSettings,
     layer: &Descriptor,
     compression: Compression,
-) -> Option<(Vec<u8>, Ztoc)> {
+) -> Option<CachedZtoc> {
     let cache = cache.filter(|_| !settings.force)?;
     let cached = cache.get(&Key::new(layer.digest, settings.identity()))?;
     let bytes = cached.read().ok()?;
     let ztoc = Ztoc::decode_unchecked(&bytes).ok()?;
-    fits(&ztoc, layer, compression).then_some((bytes, ztoc))
+    let home = cached.header().note.get(HOME);
+    let home = home.and_then(|home| home.parse::<Reference>().ok());
+    fits(&ztoc, layer, compression).then(|| CachedZtoc {
+        bytes,
+        digest: *cached.digest(),
+        ztoc,
+        home: home.map(|home| home.name),
+    })
 }
 
 /// Whether a zTOC can be of a layer.
@@ -399,6 +428,7 @@ pub(crate) fn store(job: Job<'_>, layer: &Descriptor, ztoc: &Ztoc) -> Result<Ind
         job.cache,
         job.settings,
         layer,
+        job.sink.repository(),
         |out| encoded.write_to(out),
         job.run,
     );
@@ -430,11 +460,12 @@ pub(crate) fn encode<'a>(ztoc: &'a Ztoc, layer: &Descriptor) -> Result<EncodedZt
     })
 }
 
-/// Puts a zTOC into the cache; that it cannot be is no reason to fail.
+/// Puts a zTOC into the cache, with the repository that has it; that it cannot be is no reason to fail.
 pub(crate) fn remember(
     cache: Option<&Cache>,
     settings: &IndexSettings,
     layer: &Descriptor,
+    home: Option<&RepositoryName>,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     run: Run<'_>,
 ) {
@@ -442,6 +473,10 @@ pub(crate) fn remember(
     let key = Key::new(layer.digest, settings.identity());
     let header = Header {
         layer_size: layer.size,
+        note: home
+            .map(|home| (HOME.to_owned(), home.to_string()))
+            .into_iter()
+            .collect(),
         ..Header::default()
     };
     if let Err(error) = cache.put(&key, &header, write) {

@@ -313,8 +313,8 @@ impl Sink for Drawer {
         }))
     }
 
-    fn finish(self: Box<Self>, _: &IndexUpdate) -> sociable_oci::Result<()> {
-        Ok(())
+    fn finish(self: Box<Self>, update: &IndexUpdate) -> sociable_oci::Result<Descriptor> {
+        Ok(update.image().clone())
     }
 }
 

@@ -197,7 +197,8 @@ pub(crate) fn pack_layer(
         Err(error) => Some(Found::Bad(error)),
         Ok(ztoc) => {
             let encoded = layers::encode(&ztoc, &layer)?;
-            layers::remember(cache, settings, &layer, |out| encoded.write_to(out), run);
+            let write = |out: &mut dyn io::Write| encoded.write_to(out);
+            layers::remember(cache, settings, &layer, None, write, run);
             Some(Found::Layer {
                 compression: Compression::Gzip,
                 facts: layers::facts_of(&ztoc, &encoded, settings),

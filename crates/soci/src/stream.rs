@@ -404,11 +404,11 @@ impl Streamed {
             && large
         {
             match layers::cached(options.cache, settings, blob, guessed) {
-                Some((ztoc_bytes, ztoc)) => {
-                    let digest = Digest::sha256_of(&ztoc_bytes);
-                    let size = ztoc_bytes.len() as u64;
-                    let facts = layers::facts(&ztoc, digest, size, Origin::Cache, settings);
-                    let ztoc = kept(|file| file.write_all(&ztoc_bytes))?;
+                Some(cached) => {
+                    let (bytes, digest) = (&cached.bytes, cached.digest);
+                    let size = bytes.len() as u64;
+                    let facts = layers::facts(&cached.ztoc, digest, size, Origin::Cache, settings);
+                    let ztoc = kept(|file| file.write_all(bytes))?;
                     found = Some(Found::Layer {
                         compression: guessed,
                         facts,
@@ -452,6 +452,7 @@ impl Streamed {
                     options.cache,
                     settings,
                     blob,
+                    None,
                     |out| encoded.write_to(out),
                     run,
                 );

@@ -196,6 +196,40 @@ impl Tools {
         Ok(image)
     }
 
+    /// The same image with another last layer, a small one.
+    fn on_the_same_base(&self, image: &Path) -> Result<PathBuf> {
+        let other = copy(image, &self.place.join("other-image"))?;
+        let blob = |descriptor: &Value| -> Result<Value> {
+            let digest = descriptor["digest"].as_str().context("no digest")?;
+            let file = digest.replacen(':', "/", 1);
+            let bytes = fs::read(other.join("blobs").join(file))?;
+            Ok(serde_json::from_slice(&bytes)?)
+        };
+        let mut index: Value = serde_json::from_slice(&fs::read(other.join("index.json"))?)?;
+        let mut manifest = blob(&index["manifests"][0])?;
+        let mut config = blob(&manifest["config"])?;
+        let program = Found {
+            size: fs::metadata(&self.sociable)?.len(),
+            path: self.sociable.clone(),
+        };
+        let (layer, diff_id) = self.layer(&other, &[program])?;
+        let last = |list: &mut Value, new: Value| {
+            let list = list.as_array_mut().context("no list")?;
+            *list.last_mut().context("no layers")? = new;
+            anyhow::Ok(())
+        };
+        last(&mut manifest["layers"], layer)?;
+        last(&mut config["rootfs"]["diff_ids"], diff_id.into())?;
+        let add = |document: &Value, old: &Value| {
+            let media_type = old["mediaType"].as_str().context("no media type")?;
+            add(&other, media_type, document.to_string().as_bytes())
+        };
+        manifest["config"] = add(&config, &manifest["config"])?;
+        index["manifests"][0] = add(&manifest, &index["manifests"][0])?;
+        fs::write(other.join("index.json"), index.to_string())?;
+        Ok(other)
+    }
+
     /// One layer as container tools write it: tar, and Go's gzip at its default level, in one member. And its diff ID.
     fn layer(&self, image: &Path, files: &[Found]) -> Result<(Value, String)> {
         let (list, tar, gz) = (

@@ -146,7 +146,7 @@ impl Sink for Without {
         self.sink.begin_with(known, hashing)
     }
 
-    fn finish(self: Box<Self>, update: &IndexUpdate) -> Result<()> {
+    fn finish(self: Box<Self>, update: &IndexUpdate) -> Result<Descriptor> {
         Box::new(self.sink).finish(update)
     }
 }

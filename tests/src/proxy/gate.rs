@@ -44,8 +44,58 @@ pub struct Tokens {
     pub uses: usize,
     /// How long a token may be used.
     pub life: Duration,
+    /// By which right something may be removed.
+    pub removal: Removal,
     handed_out: BTreeMap<String, Token>,
     next: usize,
+}
+
+/// By which right something may be removed: the specification leaves that to the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// `delete`, and the service does not know `*`: as distribution has it today.
+    Delete,
+    /// `*`, and the service does not know `delete`: as distribution had it.
+    Everything,
+    /// `push`, and the service refuses to read words other than `pull`, `push` and `*`, which is for owners: as Quay.
+    Push,
+    /// `delete`, and the service refuses to read `*`.
+    NothingElse,
+}
+
+impl Removal {
+    const ALL: [&str; 4] = ["pull", "push", "delete", "*"];
+
+    /// All of them.
+    pub const EACH: [Self; 4] = [
+        Self::Delete,
+        Self::Everything,
+        Self::Push,
+        Self::NothingElse,
+    ];
+
+    fn right(self) -> &'static str {
+        match self {
+            Self::Delete | Self::NothingElse => "delete",
+            Self::Everything => "*",
+            Self::Push => "push",
+        }
+    }
+
+    /// Whether the service answers somebody who asks for that at all.
+    fn reads(self, action: &str) -> bool {
+        let unread = match self {
+            Self::Delete | Self::Everything => "",
+            Self::Push => "delete",
+            Self::NothingElse => "*",
+        };
+        Self::ALL.contains(&action) && action != unread
+    }
+
+    /// Whether it grants that.
+    fn grants(self, action: &str) -> bool {
+        matches!(action, "pull" | "push") || action == self.right()
+    }
 }
 
 #[derive(Debug)]
@@ -66,6 +116,7 @@ impl Tokens {
             anonymous_pull: false,
             uses: usize::MAX,
             life: Duration::from_hours(1),
+            removal: Removal::Delete,
             handed_out: BTreeMap::new(),
             next: 0,
         }
@@ -75,6 +126,13 @@ impl Tokens {
     #[must_use]
     pub fn uses(mut self, uses: usize) -> Self {
         self.uses = uses;
+        self
+    }
+
+    /// By which right something may be removed.
+    #[must_use]
+    pub fn removal(mut self, removal: Removal) -> Self {
+        self.removal = removal;
         self
     }
 
@@ -112,7 +170,12 @@ impl Tokens {
             else {
                 continue;
             };
-            for action in actions.split(',').filter(|a| known || *a == "pull") {
+            if let Some(unread) = actions.split(',').find(|a| !self.removal.reads(a)) {
+                let why = format!("unable to decode repository and actions: {unread}");
+                return Answer::error(400, "INVALID_REQUEST", &why);
+            }
+            let granted = actions.split(',').filter(|a| self.removal.grants(a));
+            for action in granted.filter(|a| known || *a == "pull") {
                 rights.insert(format!("{repository}:{action}"));
             }
         }
@@ -134,7 +197,7 @@ impl Tokens {
 
     /// Why a request may not pass; none if it may.
     fn check(&mut self, address: &str, request: &Request) -> Option<Answer> {
-        let needed = rights_for(request);
+        let needed = rights_for(request, self.removal);
         let token = request
             .headers
             .get("authorization")
@@ -171,7 +234,7 @@ impl Tokens {
 }
 
 /// `REPOSITORY:ACTION` for all that a request does.
-fn rights_for(request: &Request) -> BTreeSet<String> {
+fn rights_for(request: &Request, removal: Removal) -> BTreeSet<String> {
     let mut rights = BTreeSet::new();
     let Some(path) = request.path().strip_prefix("/v2/") else {
         return rights;
@@ -181,9 +244,10 @@ fn rights_for(request: &Request) -> BTreeSet<String> {
         return rights;
     };
     let repository = &path[..end];
+    let removal = [removal.right()];
     let actions: &[&str] = match request.method.as_str() {
         "GET" | "HEAD" if !path.contains("/blobs/uploads/") => &["pull"],
-        "DELETE" if !path.contains("/blobs/uploads/") => &["delete"],
+        "DELETE" if !path.contains("/blobs/uploads/") => &removal,
         _ => &["pull", "push"],
     };
     rights.extend(actions.iter().map(|a| format!("{repository}:{a}")));

@@ -59,6 +59,18 @@ pub enum Fault {
         /// Bytes.
         after: u64,
     },
+    /// After so many bytes of the request's body nobody takes any more, and the connection stays open.
+    StallRequest {
+        /// Bytes.
+        after: u64,
+    },
+    /// The request's body is taken in small pieces.
+    DripRequest {
+        /// Bytes of a piece.
+        piece: usize,
+        /// The time between two.
+        pause: Duration,
+    },
     /// The registry does what was asked, and the connection is reset before it says so.
     LoseAnswer,
     /// Nothing comes after so many bytes of the response's body, and the connection stays open.
@@ -111,7 +123,7 @@ pub enum Fault {
     RefuseMount,
     /// A body of more than so many bytes is refused.
     BodyLimit(u64),
-    /// A tag that is there already stays as it is; the words are those of ECR.
+    /// A tag that is there already stays as it is, and may be written once more as such; the words are those of ECR.
     ImmutableTags,
     /// Uploads are taken whole or not at all.
     NoPatch,

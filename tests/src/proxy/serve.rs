@@ -30,22 +30,19 @@ pub(super) fn connection(shared: &Shared, stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let mut reader = BufReader::with_capacity(PIECE, stream);
     while let Ok(Some(request)) = http::read_request(&mut reader) {
-        let index = {
-            let mut state = shared.state();
-            state.log.push(Exchange {
-                request: request.clone(),
-                at: Instant::now(),
-                response: None,
-                up: 0,
-                down: 0,
-                fault: None,
-            });
-            state.log.len() - 1
-        };
+        let number = shared.state().begin(Exchange {
+            request: request.clone(),
+            at: Instant::now(),
+            response: None,
+            up: 0,
+            down: 0,
+            fault: None,
+        });
         let turn = Turn {
             shared,
             stream,
-            index,
+            number,
+            head_only: request.method == "HEAD",
         };
         match turn.take(&mut reader, request) {
             Ok(End::Again) => {}
@@ -72,20 +69,26 @@ struct Plan {
     claim_more: u64,
     without: Vec<&'static str>,
     instead: Option<Vec<u8>>,
+    /// The request's body, where it has been read already.
+    body: Option<Vec<u8>>,
     lose: bool,
     cut_request: Option<u64>,
+    stall_request: Option<u64>,
+    drip_request: Option<(usize, Duration)>,
 }
 
 struct Turn<'a> {
     shared: &'a Shared,
     stream: &'a TcpStream,
-    index: usize,
+    /// Of the exchange in the log.
+    number: usize,
+    head_only: bool,
 }
 
 impl Turn<'_> {
     fn note(&self, what: impl FnOnce(&mut Exchange)) {
         // The test may have emptied the log meanwhile.
-        if let Some(exchange) = self.shared.state().log.get_mut(self.index) {
+        if let Some(exchange) = self.shared.state().exchange(self.number) {
             what(exchange);
         }
     }
@@ -128,7 +131,10 @@ impl Turn<'_> {
                 return Ok(end);
             }
         }
-        self.pass_on(&request, &mut body, &plan)
+        match plan.body.take() {
+            Some(bytes) => self.pass_on(&request, &mut Cursor::new(bytes), &plan),
+            None => self.pass_on(&request, &mut body, &plan),
+        }
     }
 
     /// Does what is done before the registry is asked; returns how the connection ends if it is not asked at all.
@@ -161,7 +167,16 @@ impl Turn<'_> {
                 Answer::error(405, "UNSUPPORTED", "the operation is unsupported")
             }
             Fault::ImmutableTags if request.method == "PUT" => {
-                let Some(refusal) = self.immutable(request)? else {
+                let mut bytes = Vec::new();
+                body.read_to_end(&mut bytes)?;
+                self.note(|e| e.up = bytes.len() as u64);
+                let refusal = self.immutable(request, &bytes)?;
+                request.headers.remove("transfer-encoding");
+                request
+                    .headers
+                    .set("Content-Length", bytes.len().to_string());
+                plan.body = Some(bytes);
+                let Some(refusal) = refusal else {
                     return Ok(None);
                 };
                 refusal
@@ -195,6 +210,8 @@ impl Turn<'_> {
         match fault {
             Fault::CutResponse { after } => plan.cut = Some(after),
             Fault::CutRequest { after } => plan.cut_request = Some(after),
+            Fault::StallRequest { after } => plan.stall_request = Some(after),
+            Fault::DripRequest { piece, pause } => plan.drip_request = Some((piece, pause)),
             Fault::LoseAnswer => plan.lose = true,
             Fault::Stall { after } => plan.stall = Some(after),
             Fault::Drip { piece, pause } => plan.drip = Some((piece, pause)),
@@ -231,8 +248,8 @@ impl Turn<'_> {
         }
     }
 
-    /// What ECR says to a tag that is there already.
-    fn immutable(&self, request: &Request) -> io::Result<Option<Answer>> {
+    /// What ECR says to a tag that is there already, and leads to something else.
+    fn immutable(&self, request: &Request, bytes: &[u8]) -> io::Result<Option<Answer>> {
         let path = request.path();
         let Some((repository, tag)) = path.trim_start_matches("/v2/").split_once("/manifests/")
         else {
@@ -243,18 +260,17 @@ impl Turn<'_> {
         }
         let there = http::ask(
             &self.shared.upstream,
-            "HEAD",
+            "GET",
             path,
             &[("Accept", ACCEPT)],
             b"",
-        )?
-        .head
-        .status;
+        )?;
+        let moves = there.head.status == 200 && there.body != bytes;
         let message = format!(
             "The image tag '{tag}' already exists in the '{repository}' repository and cannot be overwritten because the \
              repository is immutable."
         );
-        Ok((there == 200).then(|| Answer::error(400, "TAG_INVALID", &message)))
+        Ok(moves.then(|| Answer::error(400, "TAG_INVALID", &message)))
     }
 
     fn drain(&self, body: &mut impl Read) -> io::Result<()> {
@@ -280,13 +296,7 @@ impl Turn<'_> {
         let mut stream = self.stream;
         let mut bytes = Vec::new();
         head.write(&mut bytes)?;
-        let head_only = self
-            .shared
-            .state()
-            .log
-            .get(self.index)
-            .is_some_and(|e| e.request.method == "HEAD");
-        if !head_only {
+        if !self.head_only {
             bytes.extend_from_slice(&answer.body);
         }
         self.note(|e| {
@@ -305,15 +315,29 @@ impl Turn<'_> {
         forwarded.headers.set("Connection", "close");
         forwarded.write(&mut to)?;
         let framing = request.framing();
-        let mut piece = vec![0; PIECE];
+        let (step, pause) = plan.drip_request.unwrap_or((PIECE, Duration::ZERO));
+        if plan.stall_request.is_some() || plan.drip_request.is_some() {
+            // The kernel must not take what we do not.
+            rustix::net::sockopt::set_socket_recv_buffer_size(self.stream, PIECE)?;
+        }
+        let mut piece = vec![0; step];
         let (mut sent, mut listening) = (0, true);
         loop {
-            let most = plan.cut_request.map_or(PIECE as u64, |cut| cut - sent);
-            let most = usize::try_from(most).unwrap_or(PIECE).min(PIECE);
+            let stops = [plan.cut_request, plan.stall_request];
+            let stops = stops.into_iter().flatten();
+            let most = stops.map(|stop| stop - sent).min().unwrap_or(u64::MAX);
+            let most = usize::try_from(most).unwrap_or(step).min(step);
+            if most == 0 && plan.stall_request == Some(sent) {
+                while !self.shared.stopped.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(50));
+                }
+                return Ok(End::Close);
+            }
             if most == 0 {
                 return Ok(End::Reset);
             }
             let n = body.read(&mut piece[..most])?;
+            thread::sleep(pause);
             sent += n as u64;
             self.note(|e| e.up = sent);
             // A registry may answer before it has read everything, and stop reading.

@@ -1,6 +1,8 @@
 //! The proxy does what it is told, to a client that repairs nothing.
 
 use std::io::ErrorKind;
+use std::thread;
+use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 
@@ -96,7 +98,7 @@ fn responses_go_wrong_as_told() {
     assert_eq!(to, format!("http://{}{path}", proxy.address()));
     let slow = Fault::Drip {
         piece: 100_000,
-        pause: std::time::Duration::from_millis(1),
+        pause: Duration::from_millis(1),
     };
     assert_eq!(get(slow, "").unwrap().body, layer);
 }
@@ -176,26 +178,46 @@ fn uploads_go_wrong_as_told() {
 
         proxy.add(Rule::on("PUT", "/manifests/").does(Fault::ImmutableTags));
         let (bytes, media_type) = registry::manifest(registry.address(), "a/b", "tag").unwrap();
-        let put = |tag: &str| {
+        let put = |tag: &str, bytes: &[u8]| {
             let target = format!("/v2/a/b/manifests/{tag}");
-            http::ask(
-                address,
-                "PUT",
-                &target,
-                &[("Content-Type", &media_type)],
-                &bytes,
-            )
-            .unwrap()
+            let headers = [("Content-Type", &media_type[..])];
+            http::ask(address, "PUT", &target, &headers, bytes).unwrap()
         };
-        let refused = put("tag");
+        let refused = put("tag", &[&bytes[..], b"\n"].concat());
         assert_eq!(refused.head.status, 400);
         let why = String::from_utf8(refused.body).unwrap();
         assert!(
             why.contains("TAG_INVALID") && why.contains("'tag' already exists in the 'a/b'"),
             "{why}"
         );
-        assert_eq!(put("new").head.status, 201);
+        assert_eq!(put("tag", &bytes).head.status, 201, "the same once more");
+        assert_eq!(put("new", &bytes).head.status, 201);
     }
+}
+
+#[test]
+fn what_is_forgotten_stays_so() {
+    let Some((_registry, proxy, path, layer)) = with_a_layer(Kind::Distribution) else {
+        return;
+    };
+    proxy.add(Rule::on("GET", &path).first(1).does(Fault::Drip {
+        piece: 10_000,
+        pause: Duration::from_millis(10),
+    }));
+    let slow = thread::spawn({
+        let (address, path) = (proxy.address().to_owned(), path.clone());
+        move || ask(&address, "GET", &path, &[], b"").unwrap().body
+    });
+    while proxy.log().iter().map(|e| e.down).sum::<u64>() == 0 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    proxy.forget();
+    // What is still running is nobody's; what comes now is booked for itself.
+    let missing = ask(proxy.address(), "GET", "/v2/a/b/blobs/none", &[], b"").unwrap();
+    assert_eq!(slow.join().unwrap(), layer);
+    let log = proxy.log();
+    assert_eq!(log.0.len(), 1, "{log}");
+    assert_eq!(log.0[0].down, missing.body.len() as u64, "{log}");
 }
 
 #[test]

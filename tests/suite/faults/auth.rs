@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use sociable_tests::layout::{self, media};
-use sociable_tests::proxy::{Gate, Tokens};
+use sociable_tests::proxy::{Gate, Removal, Tokens};
 use sociable_tests::registry::{self, Authority, Kind};
 use sociable_tests::{Run, run, sociable};
 
@@ -190,4 +190,42 @@ fn anonymous_until_asked() {
     let done = run(&mut lab.convert()).refused();
     assert!(done.stderr.contains("\nhint: log in"), "{done}");
     assert_eq!(lab.result(&lab.repository(), "1"), None);
+}
+
+/// What a token has to be asked for to remove something, every registry decides for itself.
+#[test]
+fn rights_to_remove() {
+    let Some(lab) = Lab::new("rights_to_remove") else {
+        return;
+    };
+    let write = |name: &str, text: &str| {
+        let file = lab.dir.path().join(name);
+        fs::write(&file, text).expect("write credentials");
+        file
+    };
+    let host = lab.proxy.address();
+    let nobody = write("nobody.json", "{}");
+    let known = format!(r#"{{"auths":{{"{host}":{{"auth":"{BASIC}"}}}}}}"#);
+    let known = write("known.json", &known);
+    for removal in Removal::EACH {
+        lab.fresh();
+        let _ = run(&mut lab.convert()).ok();
+        let tokens = Tokens::new("somebody", "a secret", "an identity").anonymous_pull();
+        lab.proxy.guard(Gate::Tokens(tokens.removal(removal)));
+        let rm = |credentials| {
+            lab.proxy.forget();
+            let mut rm = lab.command(&["rm", "--index", &lab.dest()]);
+            run(rm.arg("--authfile").arg(credentials))
+        };
+        let done = rm(&nobody).refused();
+        assert!(done.stderr.contains("\nhint: log in"), "{done}");
+        assert!(lab.proxy.log().count("*", "") < 20, "{}", lab.proxy.log());
+
+        let done = rm(&known);
+        let log = lab.proxy.log();
+        assert_eq!(done.code, Some(0), "{removal:?}: {done}\n{log}");
+        let removed = log.of("DELETE", "/manifests/");
+        assert!(removed.iter().any(|e| e.status() == 202), "{log}");
+        says_no_secret(&done);
+    }
 }

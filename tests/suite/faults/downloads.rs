@@ -6,7 +6,7 @@ use sociable_tests::layout::media;
 use sociable_tests::proxy::{Answer, Exchange, Fault, Proxy, Rule};
 use sociable_tests::{run, sha256};
 
-use super::Lab;
+use super::{Lab, at_once};
 
 /// An HTTP date that is so far from now.
 fn date(from_now: &str) -> String {
@@ -23,14 +23,10 @@ fn date(from_now: &str) -> String {
 
 #[test]
 fn what_passes_is_tried_again() {
-    let Some(lab) = Lab::new("what_passes_is_tried_again") else {
-        return;
-    };
-    let expected = lab.undisturbed();
     let busy = |after: String| {
         Fault::Answer(Answer::error(429, "TOOMANYREQUESTS", "slow down").with("Retry-After", after))
     };
-    for fault in [
+    let faults = [
         busy("1".to_owned()),
         busy(date("2 seconds")),
         Fault::status(500),
@@ -38,8 +34,12 @@ fn what_passes_is_tried_again() {
         Fault::status(503),
         Fault::CutResponse { after: 700_000 },
         Fault::LoseAnswer,
-    ] {
-        lab.fresh();
+    ];
+    at_once(faults, |fault| {
+        let Some(lab) = Lab::new("what_passes_is_tried_again") else {
+            return;
+        };
+        let expected = lab.undisturbed();
         let name = format!("{fault:?}");
         let cut = matches!(fault, Fault::CutResponse { .. });
         if cut {
@@ -68,7 +68,34 @@ fn what_passes_is_tried_again() {
             let asked = goes_on.of("GET", &lab.layer(0));
             assert!(asked.iter().any(|e| goes_on_later(e)), "{goes_on}");
         }
+    });
+}
+
+/// A registry without ranges sends everything again, and the connection breaks before it is where it was.
+#[test]
+fn broken_on_the_way_back() {
+    let Some(lab) = Lab::new("broken_on_the_way_back") else {
+        return;
+    };
+    let expected = lab.undisturbed();
+    lab.fresh();
+    let layer = lab.layer(0);
+    let get = || Rule::on("GET", &layer);
+    lab.proxy.add(get().does(Fault::NoRange));
+    let slow = Fault::Drip {
+        piece: 1 << 16,
+        pause: Duration::from_millis(20),
+    };
+    lab.proxy.add(get().first(3).does(slow));
+    for (n, after) in [(1, 1_500_000), (2, 700_000), (3, 0)] {
+        lab.proxy
+            .add(get().nth(n).does(Fault::CutResponse { after }));
     }
+    lab.right(run(&mut lab.convert()), &expected);
+    let log = lab.proxy.log();
+    let down: Vec<_> = log.of("GET", &layer).iter().map(|e| e.down).collect();
+    let whole = lab.layers[0].len() as u64;
+    assert_eq!(down, [1_500_000, 700_000, 0, whole], "{log}");
 }
 
 /// Whether a request asks for a blob from its middle on, and gets that.

@@ -5,13 +5,19 @@
 mod auth;
 mod disk;
 mod downloads;
+mod heads;
 mod killed;
+mod manifests;
 mod referrers;
 mod uploads;
+mod whole;
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use sociable_tests::layout::{self, Layout, media};
 use sociable_tests::proxy::{Gate, Proxy};
@@ -36,13 +42,14 @@ struct Lab {
 /// Bytes of each layer's large file, which hardly compresses.
 const LARGE: usize = 2 << 20;
 
-impl Lab {
-    fn new(test: &str) -> Option<Self> {
-        Self::with(test, Kind::Distribution, LARGE)
-    }
+/// What `small.txt` holds, and two layers.
+type Layers = (Vec<u8>, Vec<Vec<u8>>);
 
-    fn with(test: &str, kind: Kind, large: usize) -> Option<Self> {
-        let registry = registry::start(kind, &format!("faults::{test}"))?;
+/// Layers, made once for each size.
+fn layers(large: usize) -> Layers {
+    static MADE: Mutex<BTreeMap<usize, Layers>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let made = made.entry(large).or_insert_with(|| {
         let mut rng = Rng::new(21);
         let small = rng.text(1000);
         let mut layer = |first: &[u8], name: &str| {
@@ -53,6 +60,29 @@ impl Lab {
             compress::gzip(&tar, 6)
         };
         let layers = vec![layer(&small, "small.txt"), layer(b"other", "other.txt")];
+        (small, layers)
+    });
+    made.clone()
+}
+
+/// Goes through several cases at once, each in a lab of its own: most of their time they wait.
+fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, case: impl Fn(T) + Sync) {
+    let case = &case;
+    thread::scope(|scope| {
+        for one in cases {
+            scope.spawn(move || case(one));
+        }
+    });
+}
+
+impl Lab {
+    fn new(test: &str) -> Option<Self> {
+        Self::with(test, Kind::Distribution, LARGE)
+    }
+
+    fn with(test: &str, kind: Kind, large: usize) -> Option<Self> {
+        let registry = registry::start(kind, &format!("faults::{test}"))?;
+        let (small, layers) = layers(large);
         let dir = temp_dir();
         let listed: Vec<_> = layers.iter().map(|l| (media::GZIP, &l[..])).collect();
         let image = layout::image(&dir.path().join("image"), &listed);

@@ -15,7 +15,7 @@ use crate::s;
 
 impl Lab {
     /// `create` of an index beside the image, in place.
-    fn create(&self, tool: &str) -> std::process::Command {
+    pub(super) fn create(&self, tool: &str) -> std::process::Command {
         let image = self.proxy.image("src/app:1");
         let mut command = self.command(&["create", &image, &image]);
         command.args(["--no-cache", "--min-layer-size", "0"]);
@@ -303,9 +303,10 @@ fn several_images_without_an_index_get_one() {
         if n > 0 {
             command.args(["--all-platforms", "--no-cache", "--min-layer-size", "0"]);
         }
-        let _ = run(&mut command).ok();
+        let done = run(&mut command).ok();
         let complete = registry::complete(address, &repository, "1").expect("complete");
-        assert!(complete.is_some());
+        let digest = complete.expect("a tag").digest;
+        assert!(done.text().contains(&digest), "{digest}: {done}");
         let (bytes, _) = registry::manifest(address, &repository, "1").expect("an index");
         let index: Value = serde_json::from_slice(&bytes).expect("JSON");
         let manifests = index["manifests"].as_array().expect("an index");

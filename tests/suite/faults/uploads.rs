@@ -1,19 +1,22 @@
 //! What can go wrong while an image is written.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use sociable_tests::layout::media;
-use sociable_tests::proxy::{Fault, Gate, Proxy, Rule, Tokens};
+use serde_json::Value;
+use sociable_tests::http::Request;
+use sociable_tests::layout::{self, media};
+use sociable_tests::proxy::{Exchange, Fault, Gate, Proxy, Rule, Tokens};
 use sociable_tests::registry::{self, Kind};
-use sociable_tests::{run, sha256};
+use sociable_tests::{archive, compress, run, sha256};
 
-use super::Lab;
+use super::{Lab, at_once};
 
 /// Layers that are too large to be kept in memory and sent at once.
-const LARGE: usize = 6 << 20;
+pub(super) const LARGE: usize = 6 << 20;
 
 /// A registry that takes nothing over from its other repositories, so that layers move.
-fn without_mounts(lab: &Lab) {
+pub(super) fn without_mounts(lab: &Lab) {
     lab.fresh();
     lab.proxy
         .add(Rule::on("POST", "/blobs/uploads/").does(Fault::RefuseMount));
@@ -21,11 +24,7 @@ fn without_mounts(lab: &Lab) {
 
 #[test]
 fn broken_uploads_go_on() {
-    let Some(lab) = Lab::with("broken_uploads_go_on", Kind::Distribution, LARGE) else {
-        return;
-    };
-    let expected = lab.undisturbed();
-    for (method, fault) in [
+    let faults = [
         ("PATCH", Fault::CutRequest { after: 3_000_000 }),
         ("PATCH", Fault::LoseAnswer),
         ("PUT", Fault::LoseAnswer),
@@ -33,7 +32,12 @@ fn broken_uploads_go_on() {
         ("PATCH", Fault::LoseUpload),
         ("PUT", Fault::LoseUpload),
         ("PATCH|PUT", Fault::BodyLimit(5 << 20)),
-    ] {
+    ];
+    at_once(faults, |(method, fault)| {
+        let Some(lab) = Lab::with("broken_uploads_go_on", Kind::Distribution, LARGE) else {
+            return;
+        };
+        let expected = lab.undisturbed();
         without_mounts(&lab);
         let limit = matches!(fault, Fault::BodyLimit(_));
         let rule = Rule::on(method, "/blobs/uploads/");
@@ -49,7 +53,69 @@ fn broken_uploads_go_on() {
             let pieces = taken.iter().filter(|e| e.status() == 202 && e.up > 0);
             assert!(pieces.count() >= 2, "{log}");
         }
+    });
+}
+
+/// An image that comes from files goes another way than one that is converted.
+#[test]
+fn pushes_go_on() {
+    let Some(lab) = Lab::with("pushes_go_on", Kind::Distribution, LARGE) else {
+        return;
+    };
+    let each = |method: &str, part: &str| Rule::on(method, part).each_path().first(1);
+    let uploads = "/blobs/uploads/";
+    for rule in [
+        each("PATCH", uploads).does(Fault::CutRequest { after: 3_000_000 }),
+        each("PUT|PATCH", "").does(Fault::LoseAnswer),
+        each("*", "").does(Fault::status(503)),
+        each("HEAD|GET", "").does(Fault::LoseAnswer),
+    ] {
+        let name = format!("{rule:?}");
+        lab.fresh();
+        lab.proxy.add(rule);
+        let push = run(&mut lab.command(&["push", &lab.image.arg(), &lab.dest()]));
+        lab.right(push, &lab.digest());
+        let log = lab.proxy.log();
+        assert!(log.faults() > 1, "{name}\n{log}");
     }
+    lab.fresh();
+    lab.proxy
+        .add(Rule::on("PATCH", uploads).does(Fault::status(503)));
+    let mut push = lab.command(&["push", &lab.image.arg(), &lab.dest()]);
+    lab.refused(
+        run(push.args(["--retries", "1"])),
+        &["PATCH", "503", "\nhint: "],
+    );
+}
+
+#[test]
+fn slow_uploads() {
+    // More than the kernel takes although nobody reads it.
+    let Some(lab) = Lab::with("slow_uploads", Kind::Distribution, 12 << 20) else {
+        return;
+    };
+    let expected = lab.undisturbed();
+    let stall = Fault::StallRequest { after: 1_000_000 };
+    let convert = |fault: &Fault, first| {
+        without_mounts(&lab);
+        let patch = Rule::on("PATCH", "/blobs/uploads/").first(first);
+        lab.proxy.add(patch.does(fault.clone()));
+        let mut convert = lab.convert();
+        run(convert.args(["--idle-timeout", "1", "--retries", "2"]))
+    };
+    // One that takes little at a time is not one that takes nothing.
+    let slow = Fault::DripRequest {
+        piece: 1 << 16,
+        pause: Duration::from_millis(10),
+    };
+    lab.right(convert(&slow, usize::MAX), &expected);
+    let patches = lab.proxy.log().count("PATCH", "");
+    assert_eq!(patches, 2, "{}", lab.proxy.log());
+    lab.right(convert(&stall, 1), &expected);
+    lab.refused(
+        convert(&stall, usize::MAX),
+        &["PATCH", "stalled", "3 times"],
+    );
 }
 
 #[test]
@@ -57,10 +123,10 @@ fn lost_uploads_are_given_up() {
     let Some(lab) = Lab::with("lost_uploads_are_given_up", Kind::Distribution, LARGE) else {
         return;
     };
-    for method in ["PATCH", "PUT"] {
+    for (methods, method) in [("PATCH|PUT", "PUT"), ("PUT", "PUT")] {
         without_mounts(&lab);
         lab.proxy
-            .add(Rule::on(method, "/blobs/uploads/").does(Fault::LoseUpload));
+            .add(Rule::on(methods, "/blobs/uploads/").does(Fault::LoseUpload));
         let done = run(lab.convert().args(["--retries", "2"]));
         lab.refused(done, &[method, "404", "\nhint: "]);
     }
@@ -91,7 +157,7 @@ fn tags_that_somebody_else_moves() {
     let theirs = sha256(&other);
     // When the work is done and only the tag is left, somebody pushes.
     let (address, pushed) = (lab.registry.address().to_owned(), AtomicBool::new(false));
-    let push = move |_: &sociable_tests::http::Request| {
+    let push = move |_: &Request| {
         if !pushed.swap(true, Ordering::SeqCst) {
             registry::push(&address, "src/app", "1", media::MANIFEST, &other);
         }
@@ -219,4 +285,51 @@ fn nothing_moves_twice() {
     }
     let up: u64 = log.of("PATCH|PUT", "/blobs/").iter().map(|e| e.up).sum();
     assert_eq!(up, 0, "{log}");
+}
+
+/// Many images share their base: what was made of it once is neither read nor sent again, in whatever repository it is.
+#[test]
+fn another_image_on_the_same_base() {
+    let Some(lab) = Lab::new("another_image_on_the_same_base") else {
+        return;
+    };
+    let mut tar = archive::entry(b'0', b"app", b"", b"another program");
+    tar.extend(archive::END);
+    let app = compress::gzip(&tar, 6);
+    let layers = [(media::GZIP, &lab.layers[0][..]), (media::GZIP, &app)];
+    let other = layout::image(&lab.dir.path().join("other"), &layers);
+    registry::push_layout(&other, lab.registry.address(), "src/other", "1");
+    let cache = lab.dir.path().join("cache");
+    let convert = |from: &str, to: &str| {
+        let mut command = lab.command(&["convert", &lab.proxy.image(from), &lab.proxy.image(to)]);
+        command.args(["--min-layer-size", "0", "--json"]);
+        command.arg("--cache-dir").arg(&cache);
+        let done = run(&mut command).ok();
+        serde_json::from_str::<Value>(&done.text()).expect("a report")
+    };
+    let first = convert("src/app:1", "first:1");
+    let ztoc = &first["platforms"][0]["layers"][0]["outcome"]["indexed"]["ztoc"];
+    let ztoc = ztoc
+        .as_str()
+        .unwrap_or_else(|| panic!("a zTOC: {first}"))
+        .to_owned();
+    for refused in [false, true] {
+        lab.fresh();
+        if refused {
+            // The repository, or the right to read it, may be gone.
+            without_mounts(&lab);
+        }
+        let _ = convert("src/other:1", &format!("{}:1", lab.repository()));
+        assert!(lab.result(&lab.repository(), "1").is_some());
+        let log = lab.proxy.log();
+        let mount = |e: &&Exchange| {
+            e.request.query("mount").as_ref() == Some(&ztoc)
+                && e.request.query("from").as_deref() == Some("first")
+        };
+        let asked = log.of("POST", "/blobs/uploads/").into_iter().find(mount);
+        let taken = if refused { 202 } else { 201 };
+        assert_eq!(asked.map(Exchange::status), Some(taken), "{log}");
+        let read = log.count("GET", &sha256(&lab.layers[0]));
+        assert_eq!(read, usize::from(refused), "{log}");
+    }
 }

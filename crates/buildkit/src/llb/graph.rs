@@ -383,6 +383,25 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// Whatever the bytes are: a graph or an error, and a graph can be written again.
+        #[test]
+        fn damage_is_never_worse_than_an_error(flips: Vec<(usize, u8)>, cut: u16) {
+            let (graph, output) = example();
+            let mut bytes = graph.definition(&output).encode_to_vec();
+            bytes.truncate(bytes.len() - usize::from(cut) % 8 % bytes.len());
+            for (at, byte) in flips.into_iter().take(6) {
+                let at = at % bytes.len();
+                bytes[at] ^= byte;
+            }
+            let mut other = Graph::default();
+            if let Ok(Some(output)) = other.import_bytes(&bytes) {
+                let again = other.definition(&output);
+                proptest::prop_assert_eq!(other.import(&again).unwrap(), Some(output));
+            }
+        }
+    }
+
     #[test]
     fn only_what_is_needed_is_in_a_definition() {
         let (mut graph, _) = example();

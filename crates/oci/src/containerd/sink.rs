@@ -214,7 +214,7 @@ impl Sink for ContainerdSink {
     }
 
     /// The image gets the name that the sink was created for; the update's tag does not count.
-    fn finish(self: Box<Self>, update: &IndexUpdate) -> Result<()> {
+    fn finish(self: Box<Self>, update: &IndexUpdate) -> Result<Descriptor> {
         let mut entries = update.entries();
         // The first is the image, whatever it is.
         let mut images: Vec<&Descriptor> = entries.next().into_iter().collect();
@@ -229,6 +229,7 @@ impl Sink for ContainerdSink {
             self.label_below(referrer, &mut done)?;
             self.tie(referrer, &target)?;
         }
-        self.publish(&target)
+        self.publish(&target)?;
+        Ok(target)
     }
 }

@@ -35,8 +35,8 @@ pub(super) enum Challenge {
 }
 
 impl Challenge {
-    /// The one of a 401 that we can meet.
-    pub(super) fn of(headers: &HeaderMap, base: &Url) -> Option<Self> {
+    /// The one of a 401 that we can meet, and the scopes that it names for the request.
+    pub(super) fn of(headers: &HeaderMap, base: &Url) -> Option<(Self, Vec<String>)> {
         let mut basic = false;
         for header in headers.get_all(WWW_AUTHENTICATE) {
             for challenge in http_auth::parse_challenges(header.to_str().ok()?).ok()? {
@@ -48,15 +48,18 @@ impl Challenge {
                         .map(|(_, value)| value.to_unescaped())
                 };
                 if challenge.scheme.eq_ignore_ascii_case("bearer") {
-                    return Some(Self::Bearer {
+                    let scopes = parameter("scope").unwrap_or_default();
+                    let bearer = Self::Bearer {
                         realm: base.join(&parameter("realm")?).ok()?,
                         service: parameter("service"),
-                    });
+                    };
+                    let scopes = scopes.split_whitespace().map(str::to_owned);
+                    return Some((bearer, scopes.collect()));
                 }
                 basic |= challenge.scheme.eq_ignore_ascii_case("basic");
             }
         }
-        basic.then_some(Self::Basic)
+        basic.then(|| (Self::Basic, Vec::new()))
     }
 }
 
@@ -469,14 +472,18 @@ mod tests {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_str(text).unwrap());
             Challenge::of(&headers, &base)
         };
-        let Some(Challenge::Bearer { realm, service }) = of(
-            r#"Bearer realm="https://auth.example/token",service="r",scope="repository:a:pull""#,
+        let Some((Challenge::Bearer { realm, service }, scopes)) = of(
+            r#"Bearer realm="https://auth.example/token",service="r",scope="repository:a:pull repository:b:pull""#,
         ) else {
             panic!("a bearer challenge");
         };
+        assert_eq!(scopes, ["repository:a:pull", "repository:b:pull"]);
         assert_eq!(realm.as_str(), "https://auth.example/token");
         assert_eq!(service.as_deref(), Some("r"));
-        assert!(matches!(of(r#"Basic realm="x""#), Some(Challenge::Basic)));
+        assert!(matches!(
+            of(r#"Basic realm="x""#),
+            Some((Challenge::Basic, _))
+        ));
         assert!(of("Negotiate").is_none());
     }
 

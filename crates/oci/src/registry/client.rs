@@ -1,6 +1,6 @@
 //! One request: to which URL, with which authorisation, how redirects are followed, when it is sent again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -39,6 +39,8 @@ pub(super) struct Client {
     keyring: Arc<Keyring>,
     /// Where blobs were written or found, by registry and digest: other repositories can take them over from there.
     homes: Mutex<HashMap<(String, Digest), String>>,
+    /// Registries that take a blob in one piece only.
+    no_patch: Mutex<HashSet<String>>,
     /// Uploads that keep what they send.
     room: Arc<Semaphore>,
     runtime: tokio::runtime::Runtime,
@@ -139,6 +141,9 @@ pub(super) fn failed(
 pub(super) enum Access {
     Pull,
     Push,
+    /// Everything: what most token services take for removing.
+    All,
+    /// Removing, where a token service knows that.
     Delete,
 }
 
@@ -147,10 +152,22 @@ impl Access {
         let actions = match self {
             Self::Pull => "pull",
             Self::Push => "pull,push",
+            Self::All => "*",
             Self::Delete => "delete,pull",
         };
         format!("repository:{}:{actions}", repository.repository)
     }
+}
+
+/// Whether scopes hold all that others name, word for word.
+fn covers(scopes: &[String], named: &[String]) -> bool {
+    fn rights(scopes: &[String]) -> HashSet<(&str, &str)> {
+        let split = scopes.iter().filter_map(|scope| scope.rsplit_once(':'));
+        split
+            .flat_map(|(name, actions)| actions.split(',').map(move |action| (name, action)))
+            .collect()
+    }
+    rights(named).is_subset(&rights(scopes))
 }
 
 /// Whether an error is, or wraps, one of TLS: errors of I/O hide what they wrap from their `source`.
@@ -217,6 +234,7 @@ impl Client {
             },
             keyring: Arc::new(Keyring::new(options.authfile.clone())),
             homes: Mutex::default(),
+            no_patch: Mutex::default(),
             room: Arc::new(Semaphore::new(KEEPERS)),
             runtime: tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
@@ -251,6 +269,18 @@ impl Client {
             registry: registry.to_owned(),
             repository,
         })
+    }
+
+    /// Remembers that a registry refuses every `PATCH`.
+    pub(super) fn learn_no_patch(&self, registry: &str) {
+        let mut no_patch = self.no_patch.lock().unwrap_or_else(PoisonError::into_inner);
+        no_patch.insert(registry.to_owned());
+    }
+
+    /// Whether a registry is known to refuse every `PATCH`.
+    pub(super) fn takes_no_patch(&self, registry: &str) -> bool {
+        let no_patch = self.no_patch.lock().unwrap_or_else(PoisonError::into_inner);
+        no_patch.contains(registry)
     }
 
     /// Waits for something asynchronous.
@@ -349,9 +379,10 @@ impl Client {
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Response, RegistryError> {
         let mut attempts = 0;
         let mut challenged = 0;
+        let mut scopes = request.scopes.clone();
         loop {
             attempts += 1;
-            let (failure, wait) = match self.once(request).await {
+            let (failure, wait) = match self.once(request, &scopes).await {
                 Err(failure) => (failure, None),
                 Ok(response) if request.expect.contains(&response.status().as_u16()) => {
                     return Ok(response);
@@ -360,8 +391,11 @@ impl Client {
                     // The first 401 says how to ask; one more may come from a token that has just expired.
                     if response.status().as_u16() == 401
                         && challenged < 2
-                        && self.challenged(request, &response, challenged > 0).await
+                        && let Some(wanted) = self
+                            .challenged(request, &response, &scopes, challenged > 0)
+                            .await
                     {
+                        scopes = wanted;
                         challenged += 1;
                         attempts -= 1;
                         continue;
@@ -395,54 +429,61 @@ impl Client {
 
     /// Sends a request once, or twice where the first answer says how to ask: for what must not be repeated blindly.
     pub(super) async fn send_once(&self, request: &Request<'_>) -> Result<Response, RegistryError> {
+        let mut scopes = request.scopes.clone();
         for attempt in 0.. {
-            let response = self.once(request).await.map_err(|f| request.failed(f))?;
+            let sent = self.once(request, &scopes).await;
+            let response = sent.map_err(|f| request.failed(f))?;
             if request.expect.contains(&response.status().as_u16()) {
                 return Ok(response);
             }
-            if response.status().as_u16() != 401
-                || attempt >= 2
-                || !self.challenged(request, &response, attempt > 0).await
-            {
-                return Err(request.failed(refusal(response).await));
+            let wanted = if response.status().as_u16() == 401 && attempt < 2 {
+                self.challenged(request, &response, &scopes, attempt > 0)
+                    .await
+            } else {
+                None
+            };
+            match wanted {
+                Some(wanted) => scopes = wanted,
+                None => return Err(request.failed(refusal(response).await)),
             }
         }
         Err(request.failed(Failure::Interrupted))
     }
 
-    /// Takes a 401 in; whether there is something new to try.
-    pub(super) async fn challenged(
+    /// Takes a 401 in: the scopes to try with next; `None` where there is nothing new to try.
+    ///
+    /// With a token for our own scopes refused, those that the registry names are asked for, if they are others: it knows
+    /// best whether removing takes `*`, `delete` or `push`, and by which name its token service knows the repository.
+    async fn challenged(
         &self,
         request: &Request<'_>,
         response: &Response,
+        scopes: &[String],
         again: bool,
-    ) -> bool {
-        let Some(challenge) = Challenge::of(response.headers(), response.url()) else {
-            return false;
-        };
+    ) -> Option<Vec<String>> {
+        let (challenge, named) = Challenge::of(response.headers(), response.url())?;
         let host = &request.repository.registry;
         // Only the registry itself may say where its tokens are: not where it redirects or uploads to.
         if !self.is_own(request.repository, response.url()) {
-            return false;
+            return None;
         }
-        let had_authorization = again;
         self.keyring.learn(host, challenge);
-        if had_authorization {
-            self.keyring.forget(host, &request.scopes).await;
+        if !again {
+            return Some(scopes.to_vec());
         }
-        true
+        self.keyring.forget(host, scopes).await;
+        Some(if covers(scopes, &named) {
+            scopes.to_vec()
+        } else {
+            named
+        })
     }
 
-    /// Sends a request once, and follows redirects.
-    async fn once(&self, request: &Request<'_>) -> Result<Response, Failure> {
+    /// Sends a request once, with a token for these scopes if the registry wants one, and follows redirects.
+    async fn once(&self, request: &Request<'_>, scopes: &[String]) -> Result<Response, Failure> {
         let mut url = request.url.clone();
         let mut headers = self
-            .watched(self.authorized(
-                request.repository,
-                &url,
-                &request.scopes,
-                request.headers.clone(),
-            ))
+            .watched(self.authorized(request.repository, &url, scopes, request.headers.clone()))
             .await??;
         for _ in 0..=MAX_REDIRECTS {
             self.may_send(&url)?;
@@ -691,6 +732,17 @@ mod tests {
         assert_eq!(sent("https://uploads.example/1").ok(), Some(false));
         assert_eq!(sent("https://r.example:444/1").ok(), Some(false));
         assert!(sent("http://r.example/1").is_err(), "not encrypted");
+    }
+
+    #[test]
+    fn scopes() {
+        let covers = |ours: &str, named: &str| {
+            super::covers(&[ours.to_owned()], &[named.to_owned(), String::new()])
+        };
+        assert!(covers("repository:a/b:pull,push", "repository:a/b:push"));
+        assert!(covers("repository:a/b:pull", ""), "none named");
+        assert!(!covers("repository:a/b:*", "repository:a/b:delete"));
+        assert!(!covers("repository:a/b:pull", "repository:other:pull"));
     }
 
     #[test]

@@ -41,29 +41,115 @@ pub struct ParseReferenceError {
     pub why: String,
 }
 
+/// Most characters of a repository's path.
+const MAX_PATH: usize = 255;
+
 impl FromStr for Reference {
     type Err = ParseReferenceError;
 
+    /// By hand, as expressions that match all of it take 30 ms to prepare.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = |why: String| ParseReferenceError {
             text: text.to_owned(),
             why,
         };
-        let parsed: oci_spec::distribution::Reference =
-            text.parse().map_err(|e| wrong(format!("{e}")))?;
-        let digest = parsed
-            .digest()
-            .map(|digest| digest.parse().map_err(|e| wrong(format!("{e}"))))
-            .transpose()?;
+        let (named, digest) = match text.split_once('@') {
+            Some((named, digest)) => {
+                let digest = digest.parse().map_err(|e| wrong(format!("{e}")))?;
+                (named, Some(digest))
+            }
+            None => (text, None),
+        };
+        let (named, tag) = match named.rsplit_once(':') {
+            Some((named, tag)) if !tag.contains('/') => (named, Some(tag)),
+            _ => (named, None),
+        };
+        if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
+            return Err(wrong(format!("{tag:?} is no tag")));
+        }
+        let (host, path) = match named.split_once('/') {
+            Some((first, path)) if names_host(first) => (first, path),
+            _ => (DOCKER_HUB, named),
+        };
+        if !is_host(host) {
+            return Err(wrong(format!("{host:?} is no host")));
+        }
+        if path.len() > MAX_PATH {
+            return Err(wrong(format!(
+                "the repository has more than {MAX_PATH} characters"
+            )));
+        }
+        if let Some(part) = path.split('/').find(|part| !is_component(part)) {
+            return Err(wrong(if part.is_empty() {
+                "a part of the repository is empty".to_owned()
+            } else {
+                format!("{part:?} cannot be a part of a repository")
+            }));
+        }
+        let registry = match host {
+            "index.docker.io" => DOCKER_HUB,
+            host => host,
+        };
+        let library = registry == DOCKER_HUB && !path.contains('/');
+        let tag = match (tag, &digest) {
+            (None, None) => Some("latest"),
+            (tag, _) => tag,
+        };
         Ok(Self {
             name: RepositoryName {
-                registry: parsed.registry().to_owned(),
-                repository: parsed.repository().to_owned(),
+                registry: registry.to_owned(),
+                repository: format!("{}{path}", if library { "library/" } else { "" }),
             },
-            tag: parsed.tag().map(str::to_owned),
+            tag: tag.map(str::to_owned),
             digest,
         })
     }
+}
+
+/// Where names without a host are.
+const DOCKER_HUB: &str = "docker.io";
+
+/// Whether the first part of a name is a host, and not a part of the repository.
+fn names_host(first: &str) -> bool {
+    first == "localhost"
+        || first.contains(['.', ':'])
+        || first.bytes().any(|b| b.is_ascii_uppercase())
+}
+
+/// `NAME[:PORT]`; an IPv6 address stands in brackets.
+fn is_host(text: &str) -> bool {
+    let (name, port) = match text.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (text, None),
+    };
+    let inside = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
+    let name = match inside {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => name.split('.').all(|label| {
+            let fine = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+            !label.is_empty()
+                && label.bytes().all(fine)
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        }),
+    };
+    let digits = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    name && port.is_none_or(digits)
+}
+
+/// Small letters and digits, with `.`, `_`, `__` or any number of `-` between them.
+fn is_component(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let mut separators = text.split(plain);
+    // Before the first and behind the last letter there is nothing.
+    let ends = text.starts_with(plain) && text.ends_with(plain);
+    ends && separators.all(|s| matches!(s, "" | "." | "_" | "__") || s.bytes().all(|b| b == b'-'))
+}
+
+/// A letter, digit or `_`, and at most 127 of these, `.` and `-`.
+fn is_tag(text: &str) -> bool {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    (1..=128).contains(&text.len()) && text.bytes().all(fine) && !text.starts_with(['.', '-'])
 }
 
 impl fmt::Display for Reference {
@@ -111,6 +197,19 @@ mod tests {
             ("alpine", "docker.io/library/alpine:latest".to_owned()),
             ("user/app:1", "docker.io/user/app:1".to_owned()),
             ("localhost/app", "localhost/app:latest".to_owned()),
+            ("index.docker.io/a", "docker.io/library/a:latest".to_owned()),
+            ("a__b/c--d.e_f", "docker.io/a__b/c--d.e_f:latest".to_owned()),
+            ("Host/a", "Host/a:latest".to_owned()),
+            (
+                "example.com",
+                "docker.io/library/example.com:latest".to_owned(),
+            ),
+            ("[::1]:5000/a", "[::1]:5000/a:latest".to_owned()),
+            ("[::1]/a:b", "[::1]/a:b".to_owned()),
+            (
+                "localhost:5000",
+                "docker.io/library/localhost:5000".to_owned(),
+            ),
             (
                 "127.0.0.1:5000/a/b:v1.0",
                 "127.0.0.1:5000/a/b:v1.0".to_owned(),
@@ -136,6 +235,24 @@ mod tests {
             "a b",
             "x@sha256:12",
             "a:b:c",
+            "a//b",
+            "/a",
+            "a/",
+            "a._b",
+            "a___b",
+            "-a",
+            "a-",
+            "-x.example/a",
+            "example..com/a",
+            "example.com:/a",
+            "example.com:x/a",
+            "[::g]/a",
+            "[::1/a",
+            "a:",
+            "a:ä",
+            "ä",
+            &*format!("a:{}", "t".repeat(129)),
+            &*"a".repeat(256),
             "example.com/a:-x",
         ] {
             let error = text.parse::<Reference>().unwrap_err().to_string();

@@ -10,9 +10,9 @@ use reqwest::header::CONTENT_TYPE;
 use super::client::{Access, Client, Request};
 use super::error::Failure;
 use super::reference::{Reference, RepositoryName};
+use super::referrers;
 use super::source::{Presence, RegistrySource, exists, fetch, header};
-use super::upload::{Upload, mount};
-use super::{referrers, upload};
+use super::upload::{Again, Upload, mount};
 use crate::digest::Digest;
 use crate::document::{Descriptor, Document, Index, REF_NAME};
 use crate::error::{Error, Result};
@@ -56,16 +56,24 @@ impl RegistrySink {
         })
     }
 
-    fn repository(&self) -> &RepositoryName {
-        &self.reference.name
+    /// Starts a blob that can be read again.
+    fn upload<'a>(&self, blob: &Descriptor, again: Again<'a>) -> Result<Box<dyn BlobWriter + 'a>> {
+        let upload = Upload::start(
+            &self.client,
+            &self.reference.name,
+            Some((&blob.digest, blob.size)),
+            Hashing::Caller,
+            Some(again),
+        )?;
+        Ok(Box::new(upload))
     }
 
     /// Writes a manifest under a digest or a tag; whether the registry took note of its subject.
     fn put_manifest(&self, selector: &str, media_type: &str, bytes: &[u8]) -> Result<bool> {
         let url = self
             .client
-            .url(self.repository(), &format!("manifests/{selector}"))?;
-        let request = Request::new(Method::PUT, url, self.repository(), Access::Push, &[201])
+            .url(&self.reference.name, &format!("manifests/{selector}"))?;
+        let request = Request::new(Method::PUT, url, &self.reference.name, Access::Push, &[201])
             .slow()
             .header(CONTENT_TYPE, media_type)
             .body(bytes.to_vec());
@@ -90,7 +98,7 @@ impl RegistrySink {
         source: Option<&RepositoryName>,
         descriptor: &Descriptor,
     ) -> Result<bool> {
-        let own = self.repository();
+        let own = &self.reference.name;
         if self.holds(descriptor)? {
             self.client.remember(own, &descriptor.digest);
             return Ok(true);
@@ -124,7 +132,7 @@ impl RegistrySink {
         }
         let found = fetch(
             &self.client,
-            self.repository(),
+            &self.reference.name,
             &descriptor.digest.to_string(),
         )?;
         verified(descriptor, &found.bytes[..])
@@ -165,7 +173,7 @@ impl RegistrySink {
 
     /// What the tag leads to now.
     fn current(&self) -> Result<Option<Digest>> {
-        match fetch(&self.client, self.repository(), &self.tag) {
+        match fetch(&self.client, &self.reference.name, &self.tag) {
             Ok(found) => Ok(Some(found.descriptor.digest)),
             Err(error) if error.failure.status() == Some(404) => Ok(None),
             Err(error) => Err(error.into()),
@@ -180,13 +188,21 @@ impl Sink for RegistrySink {
 
     fn has(&self, digest: &Digest) -> Result<bool> {
         let blob = Descriptor::new("", *digest, 0);
-        let found = exists(&self.client, self.repository(), &blob, Access::Push)?;
+        let found = exists(&self.client, &self.reference.name, &blob, Access::Push)?;
         Ok(found != Presence::Absent)
     }
 
     fn holds(&self, descriptor: &Descriptor) -> Result<bool> {
-        let found = exists(&self.client, self.repository(), descriptor, Access::Push)?;
+        let found = exists(&self.client, &self.reference.name, descriptor, Access::Push)?;
         Ok(found.is_of(descriptor.size))
+    }
+
+    fn repository(&self) -> Option<&RepositoryName> {
+        Some(&self.reference.name)
+    }
+
+    fn seen(&self, digest: &Digest, repository: &RepositoryName) {
+        self.client.remember(repository, digest);
     }
 
     fn acquire(&self, source: &dyn Source, descriptor: &Descriptor) -> Result<bool> {
@@ -205,8 +221,7 @@ impl Sink for RegistrySink {
     fn put(&self, bytes: &[u8]) -> Result<Digest> {
         let blob = Descriptor::of("", bytes);
         if !self.acquire_from(None, &blob)? {
-            let known = Some((&blob.digest, blob.size));
-            let mut writer = self.begin_with(known, Hashing::Caller)?;
+            let mut writer = self.upload(&blob, Again::Bytes(bytes))?;
             writer
                 .write_all(bytes)
                 .map_err(Error::io("write a blob to", self.name()))?;
@@ -227,7 +242,7 @@ impl Sink for RegistrySink {
         known: Option<(&Digest, u64)>,
         hashing: Hashing,
     ) -> Result<Box<dyn BlobWriter + '_>> {
-        let upload = Upload::start(&self.client, self.repository(), known, hashing, None)?;
+        let upload = Upload::start(&self.client, &self.reference.name, known, hashing, None)?;
         Ok(Box::new(upload))
     }
 
@@ -236,14 +251,10 @@ impl Sink for RegistrySink {
         source: &'a dyn Source,
         descriptor: &Descriptor,
     ) -> Result<Box<dyn BlobWriter + 'a>> {
-        let upload = upload::Upload::start(
-            &self.client,
-            self.repository(),
-            Some((&descriptor.digest, descriptor.size)),
-            Hashing::Caller,
-            Some((source, descriptor.clone())),
-        )?;
-        Ok(Box::new(upload))
+        self.upload(
+            descriptor,
+            Again::Source(source, Box::new(descriptor.clone())),
+        )
     }
 
     fn put_document(&self, media_type: &str, bytes: &[u8]) -> Result<Digest> {
@@ -267,20 +278,20 @@ impl Sink for RegistrySink {
         Ok(descriptor.digest)
     }
 
-    fn finish(self: Box<Self>, update: &IndexUpdate) -> Result<()> {
+    fn finish(self: Box<Self>, update: &IndexUpdate) -> Result<Descriptor> {
         let unlisted =
             std::mem::take(&mut *self.unlisted.lock().unwrap_or_else(PoisonError::into_inner));
         for (subject, referrer) in unlisted {
-            referrers::add(&self.client, self.repository(), &subject, &referrer)?;
+            referrers::add(&self.client, &self.reference.name, &subject, &referrer)?;
         }
         let image = self.root(update)?;
         // A tag that may not be moved need not be, if it is where it should be.
         if self.current()? == Some(image.digest) {
-            return Ok(());
+            return Ok(image);
         }
         let (media_type, bytes) = self.document(&image)?;
         self.put_manifest(&self.tag, &media_type, &bytes)?;
-        Ok(())
+        Ok(image)
     }
 }
 

@@ -117,6 +117,12 @@ pub(super) fn list(client: &Arc<Client>, repository: &RepositoryName) -> Result<
     Err(circle(repository, &url).into())
 }
 
+/// Whether a request failed for want of rights.
+fn is_denied(error: &RegistryError) -> bool {
+    matches!(error.failure, Failure::Credentials(_))
+        || matches!(error.failure.status(), Some(401 | 403))
+}
+
 pub(super) fn remove(
     client: &Arc<Client>,
     repository: &RepositoryName,
@@ -128,14 +134,17 @@ pub(super) fn remove(
         referrers::remove(client, repository, subject, manifest)?;
     }
     let url = client.url(repository, &format!("manifests/{manifest}"))?;
-    let request = Request::new(
-        Method::DELETE,
-        url,
-        repository,
-        Access::Delete,
-        &[200, 202, 204, 404],
-    );
-    let response = client.block(client.send(&request))?;
+    let ask = |access| {
+        let expect = &[200, 202, 204, 404];
+        let request = Request::new(Method::DELETE, url.clone(), repository, access, expect);
+        client.block(client.send(&request))
+    };
+    let mut answer = ask(Access::All);
+    if answer.as_ref().is_err_and(is_denied) {
+        // Both are about what a token is asked for. Some services refuse the one, others the other.
+        answer = ask(Access::Delete).or(answer);
+    }
+    let response = answer?;
     Ok(if response.status().as_u16() == 404 {
         Removed::Absent
     } else {

@@ -6,12 +6,14 @@
 //! | at most [`CHUNK`] bytes | kept, and sent with the `PUT` |
 //! | can be read again | one `PATCH`, streamed as it is written: what every registry takes, and what docker does |
 //! | cannot be read again, or the registry takes no large body (413) | a `PATCH` for each chunk, which is kept until it has arrived |
+//! | the registry takes no `PATCH` | all of it with the `PUT`, streamed; what cannot be read again waits in a temporary file |
 //!
 //! When a connection breaks, the registry is asked how far it came, and what it lacks is read again. When it has lost
 //! the session, everything is.
 
 use std::convert::Infallible;
-use std::io::{self, Read as _, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek as _, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,8 +52,10 @@ pub(super) struct Upload<'a> {
     repository: RepositoryName,
     meter: Option<Meter>,
     size: Option<u64>,
+    /// Known at the beginning, or at the end.
+    digest: Option<Digest>,
     /// From where it can be read again.
-    again: Option<(&'a dyn Source, Descriptor)>,
+    again: Option<Again<'a>>,
     session: Url,
     way: Way,
     /// Bytes that we were given.
@@ -60,10 +64,44 @@ pub(super) struct Upload<'a> {
     failed_at: u64,
     /// How often everything was sent from the beginning again.
     restarts: u32,
+    /// Whether the registry has ever taken anything with a `PATCH`.
+    patched: bool,
+    /// Whether the registry takes a blob in one piece only: with the `PUT`.
+    whole: bool,
     done: bool,
     pieces: Pieces,
     /// Room for what is kept.
     _room: Option<OwnedSemaphorePermit>,
+}
+
+/// Where what was written can be read again.
+pub(super) enum Again<'a> {
+    Bytes(&'a [u8]),
+    Source(&'a dyn Source, Box<Descriptor>),
+    /// A file without a name, which is not sent before all of the blob is in it.
+    Spool(File),
+}
+
+impl Again<'_> {
+    fn read_from(&self, offset: u64) -> Result<Box<dyn Read + '_>, String> {
+        match self {
+            Self::Bytes(bytes) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                let missing = bytes.get(start..).unwrap_or_default();
+                Ok(Box::new(missing))
+            }
+            Self::Source(source, blob) => source
+                .blob_from(blob, offset)
+                .map(|reader| reader as Box<dyn Read>)
+                .map_err(|error| error.to_string()),
+            Self::Spool(file) => {
+                let mut file = file;
+                file.seek(io::SeekFrom::Start(offset))
+                    .map_err(|error| error.to_string())?;
+                Ok(Box::new(file))
+            }
+        }
+    }
 }
 
 enum Way {
@@ -78,7 +116,7 @@ enum Way {
     Broken,
 }
 
-/// A `PATCH` on its way.
+/// A request on its way.
 struct Running {
     body: mpsc::Sender<Bytes>,
     answer: JoinHandle<Result<Response, Failure>>,
@@ -96,7 +134,7 @@ impl<'a> Upload<'a> {
         repository: &RepositoryName,
         known: Option<(&Digest, u64)>,
         hashing: Hashing,
-        again: Option<(&'a dyn Source, Descriptor)>,
+        again: Option<Again<'a>>,
     ) -> Result<Self> {
         let size = known.map(|(_, size)| size);
         let small = size.is_some_and(|size| size <= CHUNK as u64);
@@ -113,6 +151,7 @@ impl<'a> Upload<'a> {
             repository: repository.clone(),
             meter: Some(Meter::new(known, hashing)),
             size,
+            digest: known.map(|(digest, _)| *digest),
             again,
             session: session.url,
             way: Way::Broken,
@@ -120,11 +159,13 @@ impl<'a> Upload<'a> {
             failures: 0,
             failed_at: 0,
             restarts: 0,
+            patched: false,
+            whole: client.takes_no_patch(&repository.registry),
             done: false,
             pieces: Pieces::default(),
             _room: room,
         };
-        this.way = if this.again.is_some() && !small && session.least <= CHUNK {
+        this.way = if this.again.is_some() && !small && (this.whole || session.least <= CHUNK) {
             this.stream(0)
         } else {
             let size = session.least.clamp(CHUNK, LARGEST_CHUNK);
@@ -140,9 +181,18 @@ impl<'a> Upload<'a> {
         Ok(this)
     }
 
-    fn failed(&self, method: &Method, failure: Failure) -> RegistryError {
+    /// What carries the bytes.
+    fn method(&self) -> Method {
+        if self.whole {
+            Method::PUT
+        } else {
+            Method::PATCH
+        }
+    }
+
+    fn failed(&self, failure: Failure) -> RegistryError {
         failed(
-            method,
+            &self.method(),
             &self.session,
             &self.repository,
             self.failures + 1,
@@ -150,12 +200,16 @@ impl<'a> Upload<'a> {
         )
     }
 
-    /// Begins a `PATCH` whose body follows.
+    /// Begins a request whose body follows.
     fn stream(&self, offset: u64) -> Way {
         let (body, receiver) = mpsc::channel::<Bytes>(WAITING);
         let client = Arc::clone(&self.client);
         let repository = self.repository.clone();
-        let url = self.session.clone();
+        let method = self.method();
+        let url = match self.digest {
+            Some(digest) if self.whole => ending(&self.session, &digest),
+            _ => self.session.clone(),
+        };
         let size = self.size;
         let answer = self.client.spawn(async move {
             let mut headers = octets();
@@ -175,7 +229,7 @@ impl<'a> Upload<'a> {
             });
             client
                 .http(&url)
-                .patch(url.clone())
+                .request(method, url.clone())
                 .headers(headers)
                 .body(reqwest::Body::wrap_stream(stream))
                 .send()
@@ -185,7 +239,7 @@ impl<'a> Upload<'a> {
         Way::Stream(Running { body, answer })
     }
 
-    /// Gives bytes to the running `PATCH`.
+    /// Gives bytes to the running request.
     fn feed(&mut self, bytes: &[u8]) -> Result<(), RegistryError> {
         let Way::Stream(running) = &self.way else {
             return Ok(());
@@ -199,8 +253,8 @@ impl<'a> Upload<'a> {
             });
             match sent {
                 Ok(Ok(Ok(()))) => {}
-                Ok(Err(_)) => return Err(self.failed(&Method::PATCH, Failure::Stalled(idle))),
-                Err(failure) => return Err(self.failed(&Method::PATCH, failure)),
+                Ok(Err(_)) => return Err(self.failed(Failure::Stalled(idle))),
+                Err(failure) => return Err(self.failed(failure)),
                 Ok(Ok(Err(_))) => {
                     let failure = match self.answer(Duration::from_secs(10)) {
                         Err(failure) => failure,
@@ -208,19 +262,20 @@ impl<'a> Upload<'a> {
                             "the registry answered before it had the whole body".to_owned(),
                         ),
                     };
-                    return Err(self.failed(&Method::PATCH, failure));
+                    return Err(self.failed(failure));
                 }
             }
         }
         Ok(())
     }
 
-    /// The answer of the running `PATCH`, which ends here.
+    /// The answer to the running request, which ends here.
     fn answer(&mut self, patience: Duration) -> Result<Response, Failure> {
         let Way::Stream(running) = std::mem::replace(&mut self.way, Way::Broken) else {
             return Err(Failure::Answer("there is no upload".to_owned()));
         };
         drop(running.body);
+        let taken = if self.whole { 201 } else { 202 };
         let abort = running.answer.abort_handle();
         let answer = self.client.block(async {
             let answer = self
@@ -228,7 +283,7 @@ impl<'a> Upload<'a> {
                 .watched(tokio::time::timeout(patience, running.answer))
                 .await?;
             match answer {
-                Ok(Ok(Ok(response))) if response.status().as_u16() == 202 => Ok(response),
+                Ok(Ok(Ok(response))) if response.status().as_u16() == taken => Ok(response),
                 Ok(Ok(Ok(response))) => Err(refusal(response).await),
                 Ok(Ok(Err(failure))) => Err(failure),
                 Ok(Err(_)) => Err(Failure::Answer("the upload was given up".to_owned())),
@@ -247,8 +302,11 @@ impl<'a> Upload<'a> {
                 self.way = Way::Broken;
             }
             let code = error.failure.status();
+            let turned = self.turn_to_one_piece(&error);
             // A token may have expired, a session been lost, a body been too large, an offset been misunderstood.
-            let ours = matches!(code, Some(401 | 404 | 413 | 416))
+            let ours = turned
+                || matches!(code, Some(401 | 404 | 416))
+                || (code == Some(413) && !self.whole)
                 // Late bytes of a connection that broke may have come between.
                 || (code == Some(400) && self.failures > 0 && self.restarts == 0);
             // What is sent from the beginning again and again is no progress.
@@ -260,17 +318,21 @@ impl<'a> Upload<'a> {
                 return Err(error);
             }
             self.failures += 1;
-            let wait = pause(self.failures);
-            let waited = self.client.block(self.client.sleep(wait));
-            waited.map_err(|failure| self.failed(&Method::PATCH, failure))?;
+            if !turned {
+                let wait = pause(self.failures);
+                let waited = self.client.block(self.client.sleep(wait));
+                waited.map_err(|failure| self.failed(failure))?;
+            }
 
             let arrived = match code {
                 Some(400 | 404 | 413 | 416) => None,
+                _ if self.whole => None,
                 _ => self.client.block(self.arrived()),
             };
+            self.patched |= arrived.as_ref().is_some_and(|(offset, _)| *offset > 0);
             // A registry that answers each chunk is not lost as far as one whose answer to all never comes.
-            let chunked =
-                matches!(self.way, Way::Chunks { .. }) || code == Some(413) || self.restarts > 0;
+            let chunked = matches!(self.way, Way::Chunks { .. })
+                || (!self.whole && (code == Some(413) || self.restarts > 0));
             let offset = match arrived.filter(|(offset, _)| *offset <= self.position) {
                 Some((offset, session)) => {
                     self.session = session;
@@ -292,17 +354,49 @@ impl<'a> Upload<'a> {
                 Ok(()) => return Ok(()),
                 Err(Ok(next)) => error = next,
                 Err(Err(unreadable)) => {
-                    return Err(self.failed(
-                        &Method::PATCH,
-                        Failure::Transport {
-                            connecting: false,
-                            why: format!(
-                                "{error}; and what is missing cannot be read again: {unreadable}"
-                            ),
-                        },
-                    ));
+                    return Err(self.failed(Failure::Transport {
+                        connecting: false,
+                        why: format!(
+                            "{error}; and what is missing cannot be read again: {unreadable}"
+                        ),
+                    }));
                 }
             }
+        }
+    }
+
+    /// Sends everything with the `PUT` from now on, if a `PATCH` was refused as such; whether that is new. A registry that does
+    /// not say so, and twice took nothing, gets no third `PATCH` either.
+    fn turn_to_one_piece(&mut self, error: &RegistryError) -> bool {
+        if self.whole || self.patched || error.method != "PATCH" {
+            return false;
+        }
+        let refused = matches!(error.failure.status(), Some(405 | 415 | 501))
+            || error.failure.says(&["UNSUPPORTED"]);
+        let lost = matches!(error.failure, Failure::Transport { .. })
+            || error.failure.status() == Some(404);
+        self.whole = refused || (lost && self.failures > 0);
+        if refused {
+            self.client.learn_no_patch(&self.repository.registry);
+        }
+        if self.whole && self.again.is_some() {
+            // What was kept of it can be read again.
+            self.way = Way::Broken;
+        }
+        self.whole
+    }
+
+    /// Keeps what cannot be read again in a file, where the registry wants all of it at once and it is too much for memory.
+    fn spool(&mut self) -> io::Result<()> {
+        match &mut self.way {
+            Way::Chunks { kept, size, .. } if self.whole && kept.len() >= *size => {
+                let mut file = tempfile::tempfile()?;
+                file.write_all(kept)?;
+                self.again = Some(Again::Spool(file));
+                self.way = Way::Broken;
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -331,7 +425,7 @@ impl<'a> Upload<'a> {
             };
             return Ok(());
         }
-        let Some((source, descriptor)) = self.again.clone() else {
+        let Some(again) = self.again.take() else {
             return Err(Err(
                 "the image comes as a stream; run the command again, what has arrived is kept"
                     .to_owned(),
@@ -346,12 +440,23 @@ impl<'a> Upload<'a> {
         } else {
             self.stream(offset)
         };
+        let sent = self.send_again(&again, offset);
+        self.again = Some(again);
+        sent
+    }
+
+    /// Reads from `offset` to where we are once more, and sends it.
+    fn send_again(
+        &mut self,
+        again: &Again<'_>,
+        offset: u64,
+    ) -> Result<(), Result<RegistryError, String>> {
         if offset == self.position {
             return Ok(());
         }
-        let mut missing = source
-            .blob_from(&descriptor, offset)
-            .map_err(|error| Err(error.to_string()))?
+        let mut missing = again
+            .read_from(offset)
+            .map_err(Err)?
             .take(self.position - offset);
         let mut piece = vec![0; PIECE];
         loop {
@@ -396,7 +501,7 @@ impl<'a> Upload<'a> {
             let Way::Chunks { kept, size, .. } = &self.way else {
                 return Ok(());
             };
-            if kept.len() < *size {
+            if self.whole || kept.len() < *size {
                 return Ok(());
             }
             let size = *size;
@@ -426,6 +531,7 @@ impl<'a> Upload<'a> {
         match self.client.block(self.client.send_once(&request)) {
             Ok(response) => {
                 self.session = next_session(&response, &self.session);
+                self.patched = true;
                 *offset = end;
                 Ok(())
             }
@@ -441,6 +547,8 @@ impl<'a> Upload<'a> {
 
     /// Everything has been written: the registry gets the digest.
     fn end(&mut self, digest: &Digest) -> Result<(), RegistryError> {
+        self.digest = Some(*digest);
+        self.size = Some(self.position);
         loop {
             match self.try_end(digest) {
                 Ok(()) => return Ok(()),
@@ -458,8 +566,16 @@ impl<'a> Upload<'a> {
     }
 
     fn try_end(&mut self, digest: &Digest) -> Result<(), RegistryError> {
+        if matches!(self.again, Some(Again::Spool(_))) && matches!(self.way, Way::Broken) {
+            self.go_on(0, false)
+                .map_err(|error| error.unwrap_or_else(|why| self.failed(Failure::Answer(why))))?;
+        }
         if matches!(self.way, Way::Stream(_)) {
             match self.answer(LONG_ANSWER) {
+                Ok(_) if self.whole => {
+                    self.done = true;
+                    return Ok(());
+                }
                 Ok(response) => {
                     self.session = next_session(&response, &self.session);
                     // Whatever follows begins from what the registry has.
@@ -469,7 +585,7 @@ impl<'a> Upload<'a> {
                         size: CHUNK,
                     };
                 }
-                Err(failure) => return Err(self.failed(&Method::PATCH, failure)),
+                Err(failure) => return Err(self.failed(failure)),
             }
         }
         let mut body = Bytes::new();
@@ -482,9 +598,7 @@ impl<'a> Upload<'a> {
                 self.send_chunk(len)?;
             }
         }
-        let mut url = self.session.clone();
-        url.query_pairs_mut()
-            .append_pair("digest", &digest.to_string());
+        let url = ending(&self.session, digest);
         let mut request = Request::new(Method::PUT, url, &self.repository, Access::Push, &[201])
             .slow()
             .body(body.clone());
@@ -503,6 +617,14 @@ fn interrupted(client: &Client, repository: &RepositoryName, failure: Failure) -
         Ok(url) => failed(&Method::POST, &url, repository, 0, failure).into(),
         Err(error) => error.into(),
     }
+}
+
+/// Where a session is ended.
+fn ending(session: &Url, digest: &Digest) -> Url {
+    let mut url = session.clone();
+    url.query_pairs_mut()
+        .append_pair("digest", &digest.to_string());
+    url
 }
 
 fn octets() -> HeaderMap {
@@ -603,6 +725,14 @@ impl Write for Upload<'_> {
             meter.admit(bytes.len())?;
         }
         let mut bytes = bytes;
+        if let Some(Again::Spool(file)) = &mut self.again {
+            file.write_all(bytes)?;
+            self.position += bytes.len() as u64;
+            if let Some(meter) = &mut self.meter {
+                meter.wrote(bytes);
+            }
+            return Ok(bytes.len());
+        }
         match &mut self.way {
             Way::Chunks { kept, size, .. } => {
                 // No more than fills the chunk: the caller comes again with the rest.
@@ -612,6 +742,7 @@ impl Write for Upload<'_> {
                 while let Err(error) = self.send_chunks() {
                     self.recover(error).map_err(to_io)?;
                 }
+                self.spool()?;
             }
             Way::Stream(_) => {
                 while let Err(error) = self.feed(bytes) {

@@ -112,12 +112,27 @@ pub(super) fn wall(seconds: f64) -> Took {
     }
 }
 
+/// Two images that differ in a small last layer, one after the other, with a cache that is empty before.
+fn on_one_base(
+    tools: &Tools,
+    round: usize,
+    convert: &dyn Fn(&str, &str) -> Command,
+) -> Result<[Took; 2]> {
+    let cache = tools.place.join("cache");
+    super::remove(&cache)?;
+    let took = |name: &str| {
+        let mut convert = convert(name, &format!("{name}{round}"));
+        Ok::<_, anyhow::Error>(tools.measure(convert.arg("--cache-dir").arg(&cache))?.0)
+    };
+    Ok([took("app")?, took("other")?])
+}
+
 pub(super) fn run(tools: &Tools, rounds: usize, table: &mut Table) -> Result<()> {
     let image = tools.image("image", &super::LAYERS)?;
     let _stack = Stack::up()?;
     let host = HOST;
-    let other = Elsewhere::start(tools)?;
-    let elsewhere = &other.address;
+    let registry = Elsewhere::start(tools)?;
+    let elsewhere = &registry.address;
     let sociable = |args: &[&str]| {
         let mut command = Command::new(&tools.sociable);
         command
@@ -126,17 +141,15 @@ pub(super) fn run(tools: &Tools, rounds: usize, table: &mut Table) -> Result<()>
         command
     };
     let reference = |name: &str| format!("docker://{host}/{name}:1");
-    sh::run(
-        sociable(&[
-            "copy",
-            &format!("oci:{}", image.display()),
-            &reference("app"),
-        ])
-        .stdout(Stdio::null()),
-    )?;
+    let other = tools.on_the_same_base(&image)?;
+    for (layout, name) in [(image, "app"), (other, "other")] {
+        let layout = format!("oci:{}", layout.display());
+        sh::run(sociable(&["copy", &layout, &reference(name)]).stdout(Stdio::null()))?;
+    }
 
     let (mut theirs, mut ours, mut again) = (vec![], vec![], vec![]);
     let (mut floor, mut moved) = (vec![], vec![]);
+    let (mut first, mut second) = (vec![], vec![]);
     for round in 1..=rounds {
         // Into a repository of its own, so that every byte has to be moved and every layer to be read.
         let app = format!("{host}/theirs{round}");
@@ -161,6 +174,12 @@ pub(super) fn run(tools: &Tools, rounds: usize, table: &mut Table) -> Result<()>
         ours.push(tools.measure(&convert)?.0);
         again.push(tools.measure(&convert)?.0);
 
+        let [one, other] = on_one_base(tools, round, &|name, target| {
+            sociable(&["convert", "--quiet", &reference(name), &reference(target)])
+        })?;
+        first.push(one);
+        second.push(other);
+
         // Within a registry nobody moves layers.
         floor.push(wall(Stack::time(&format!(
             "crane cp --insecure {host}/app:1 {elsewhere}/floor{round}:1"
@@ -175,10 +194,12 @@ pub(super) fn run(tools: &Tools, rounds: usize, table: &mut Table) -> Result<()>
         ]);
         moved.push(tools.measure(&convert)?.0);
         println!(
-            "registry, round {round}: today {:.2} s, sociable {:.2} s, again {:.2} s; crane cp {:.2} s, sociable {:.2} s",
+            "registry, round {round}: today {:.2} s, sociable {:.2} s, again {:.2} s, another on the same base {:.2} s; \
+             crane cp {:.2} s, sociable {:.2} s",
             theirs[round - 1].wall,
             ours[round - 1].wall,
             again[round - 1].wall,
+            second[round - 1].wall,
             floor[round - 1].wall,
             moved[round - 1].wall,
         );
@@ -194,6 +215,12 @@ pub(super) fn run(tools: &Tools, rounds: usize, table: &mut Table) -> Result<()>
         "ctr pull, soci create, soci push",
         &theirs,
         &again,
+    );
+    table.pair(
+        "another image on the same base",
+        "sociable, the first image",
+        &first,
+        &second,
     );
     table.pair(
         "into another registry",
