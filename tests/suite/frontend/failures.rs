@@ -87,18 +87,18 @@ fn a_build_without_an_output_warns() {
     let Some(stack) = stack::start() else { return };
     let project = project(stack, "failures-none");
     for builder in BUILDERS {
-        let layers = [&["OUTPUT=none"][..], &[]].map(|options| {
-            let mut build = project.sociable(builder, options);
-            let build = build.args(["--tag", &project.image("none"), "--push", "."]);
-            let warned = run(build).ok();
-            assert!(warned.stderr.contains("SociableNoOutput"), "{warned}");
-            assert!(warned.stderr.contains("SOCI_OUTPUT"), "{warned}");
-            project.manifest("none")
-        });
+        let options: &[&str] = match builder {
+            Builder::Docker => &["OUTPUT=none"],
+            Builder::Buildkitd => &[],
+        };
+        let mut build = project.sociable(builder, options);
+        let warned = run(build.args(["--tag", &project.image("none"), "--push", "."])).ok();
+        for word in ["SociableNoOutput", "SOCI_OUTPUT"] {
+            assert!(warned.stderr.contains(word), "{warned}");
+        }
         let mut build = project.plain(builder);
         let _ = run(build.args(["--tag", &project.image("plain"), "--push", "."])).ok();
-        let plain = project.manifest("plain");
-        assert_eq!(layers, [plain.clone(), plain]);
+        assert_eq!(project.manifest("none"), project.manifest("plain"));
     }
 }
 
