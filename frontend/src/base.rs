@@ -17,6 +17,8 @@ const BLOBS: &str = "source.imageblob";
 /// A base image.
 #[derive(Debug, Clone)]
 pub(crate) struct Base {
+    /// As the graph has it.
+    reference: String,
     /// Where its blobs are.
     repository: Repository,
     /// What the reference names: manifest or index.
@@ -110,6 +112,7 @@ impl Base {
             }
         };
         Ok(Self {
+            reference: reference.to_owned(),
             repository,
             digest: pinned.map_or(answer.digest, str::to_owned),
             platform: vertex.platform.as_ref().map(platform::from_llb),
@@ -289,6 +292,11 @@ impl Base {
             }),
             Repository::Layout { .. } => Err(hidden()),
         }
+    }
+
+    /// What BuildKit calls the making of its layers.
+    pub(crate) fn pulled_from(&self) -> String {
+        format!("pulled from {}", self.reference)
     }
 
     /// For people.

@@ -187,7 +187,8 @@ fn targets(reply: &Reply, graph: &mut Graph) -> Result<Vec<Target>, Error> {
 fn check_history(target: &Target) -> Result<(), Error> {
     let below = target.base.as_ref().map_or(0, |base| base.history);
     let spoken_of = layers_in_history(&target.config)?.saturating_sub(below);
-    let found = target.chain.new.len();
+    let instructed = target.chain.new.iter().filter(|layer| layer.instructed);
+    let found = instructed.count();
     if spoken_of == found {
         return Ok(());
     }

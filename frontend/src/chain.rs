@@ -35,6 +35,8 @@ pub(crate) struct NewLayer {
     pub(crate) upper: Output,
     /// What users know the operation as.
     pub(crate) name: String,
+    /// Whether an instruction made it, of which the config's history then speaks: not so for a directory that an image is built from.
+    pub(crate) instructed: bool,
 }
 
 /// Why the layers are not known.
@@ -135,6 +137,7 @@ fn collect(
             lower: below.clone(),
             upper: output,
             name,
+            instructed: !matches!(vertex.operation, Operation::Source(_)),
         }));
         next = below;
     }
@@ -211,6 +214,8 @@ mod tests {
         let cached = chain(&graph, Some(&exec.nth(cache))).unwrap();
         assert_eq!(cached.base, None);
         assert_eq!(cached.new.len(), 2);
+        let instructed: Vec<_> = cached.new.iter().map(|layer| layer.instructed).collect();
+        assert_eq!(instructed, [false, true]);
     }
 
     #[test]

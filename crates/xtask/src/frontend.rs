@@ -108,6 +108,8 @@ pub(crate) fn build(arch: Arch) -> Result<Built> {
         "--package",
         "sociable-frontend",
     ]);
+    // What `crates/buildkit` shows how to do, for the tests.
+    cargo.args(["--bins", "--package", "sociable-buildkit", "--examples"]);
     cargo
         .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
         .env("CARGO_PROFILE_RELEASE_STRIP", "symbols");

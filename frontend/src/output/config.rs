@@ -5,11 +5,21 @@ use sociable_buildkit::Error;
 use sociable_oci::Digest;
 use sociable_ztoc::Time;
 
-/// Completes a config: diff IDs of all layers; times that are missing, with those of the new layers; nothing later than `epoch`.
+/// How a layer came to be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Made {
+    /// When, RFC 3339.
+    pub(super) created: Option<String>,
+    /// By what.
+    pub(super) by: String,
+}
+
+/// Completes a config: diff IDs of all layers; entries of the history that are missing; times that are missing, with those of the new
+/// layers, and not later than `epoch`.
 pub(super) fn complete(
     config: &[u8],
     diff_ids: &[Digest],
-    created: &[Option<String>],
+    made: &[Made],
     epoch: Option<i64>,
 ) -> Result<Vec<u8>, Error> {
     let mut config: Map<String, Value> = serde_json::from_slice(config)
@@ -19,14 +29,18 @@ pub(super) fn complete(
         json!({ "type": "layers", "diff_ids": diff_ids }),
     );
     let epoch = epoch.and_then(|seconds| Time { seconds, nanos: 0 }.to_rfc3339());
-    let mut last = None;
-    if let Some(Value::Array(history)) = config.get_mut("history") {
-        fill(history, created, epoch.as_deref());
-        last = history
-            .last()
-            .and_then(|entry| entry.get("created"))
-            .cloned();
+    let mut history = match config.remove("history") {
+        Some(Value::Array(history)) => history,
+        _ => Vec::new(),
+    };
+    let spoken_of = history.iter().filter(|entry| !is_empty(entry)).count();
+    for layer in made.iter().skip(spoken_of) {
+        history.push(json!({ "created_by": layer.by, "comment": "buildkit.exporter.image.v0" }));
     }
+    fill(&mut history, made, epoch.as_deref());
+    let last = history.last().and_then(|entry| entry.get("created"));
+    let last = last.cloned();
+    config.insert("history".to_owned(), Value::Array(history));
     if config.get("created").is_none_or(Value::is_null) {
         config.insert("created".to_owned(), last.unwrap_or(Value::Null));
     }
@@ -34,8 +48,13 @@ pub(super) fn complete(
         .map_err(|e| Error::message(format!("the image's config cannot be written: {e}")))
 }
 
+/// Whether an entry of the history has no layer.
+fn is_empty(entry: &Value) -> bool {
+    entry.get("empty_layer").and_then(Value::as_bool) == Some(true)
+}
+
 /// Gives entries without a time one: that of their layer, else of the first layer behind the gap, else of what is before.
-fn fill(history: &mut [Value], created: &[Option<String>], epoch: Option<&str>) {
+fn fill(history: &mut [Value], made: &[Made], epoch: Option<&str>) {
     let time = |entry: &Value| {
         entry
             .get("created")
@@ -46,12 +65,11 @@ fn fill(history: &mut [Value], created: &[Option<String>], epoch: Option<&str>) 
         Some(epoch) if time > epoch => epoch.to_owned(),
         _ => time.to_owned(),
     };
-    let mut layers = created.iter();
+    let mut layers = made.iter();
     for entry in history.iter_mut() {
-        let empty = entry.get("empty_layer").and_then(Value::as_bool) == Some(true);
-        let layer = if empty { None } else { layers.next() };
+        let layer = if is_empty(entry) { None } else { layers.next() };
         if time(entry).is_none()
-            && let Some(Some(created)) = layer
+            && let Some(created) = layer.and_then(|layer| layer.created.as_ref())
         {
             entry["created"] = json!(clamp(created));
         }
@@ -90,7 +108,12 @@ mod tests {
 
     fn complete_json(config: &Value, created: &[Option<String>], epoch: Option<i64>) -> Value {
         let digest = Digest::sha256_of(b"x");
-        let bytes = complete(config.to_string().as_bytes(), &[digest], created, epoch).unwrap();
+        let made = created.iter().map(|created| Made {
+            created: created.clone(),
+            by: "a step".to_owned(),
+        });
+        let made: Vec<_> = made.collect();
+        let bytes = complete(config.to_string().as_bytes(), &[digest], &made, epoch).unwrap();
         serde_json::from_slice(&bytes).unwrap()
     }
 
@@ -117,6 +140,17 @@ mod tests {
 
         let early = complete_json(&config, &[None, made], Some(1_600_000_000));
         assert_eq!(early["created"], "2020-09-13T12:26:40Z");
+    }
+
+    #[test]
+    fn layers_that_the_history_forgets_are_added() {
+        let config = json!({"history": [{"created_by": "COPY"}, {"created_by": "ENV", "empty_layer": true}]});
+        let now = Some("2026-01-01T00:00:00Z".to_owned());
+        let done = complete_json(&config, &[None, now], None);
+        let history = done["history"].as_array().unwrap();
+        assert_eq!(history.len(), 3);
+        assert_eq!(history[2]["created_by"], "a step");
+        assert_eq!(history[2]["comment"], "buildkit.exporter.image.v0");
     }
 
     #[test]
