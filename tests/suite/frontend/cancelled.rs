@@ -52,12 +52,13 @@ fn while_a_command_runs() {
 }
 
 #[test]
-fn while_a_layer_is_packed() {
+fn while_a_layer_is_packed_and_pushed() {
     let Some(stack) = stack::start() else { return };
     for builder in BUILDERS {
         let name = format!("cancelled-layer-{}", builder.word());
         let project = project(stack, &name, 32 << 20, "");
         stop_at(&project, builder, "pack and index: .*COPY large");
+        stop_at(&project, builder, "sociable] push");
         let _ = project.push_image(builder, "2", &[]);
         project.verify(&format!("docker://{}", project.image("2")), 1);
     }

@@ -1,8 +1,9 @@
-//! One build for several repositories, with and without tags.
+//! One build for several repositories, with and without tags, at once and later.
 
-use sociable_tests::frontend::{BUILDERS, base};
+use sociable_tests::frontend::{BUILDERS, Builder, base};
 use sociable_tests::rng::Rng;
-use sociable_tests::{run, stack};
+use sociable_tests::run;
+use sociable_tests::stack::{self, Docker};
 
 use super::project::Project;
 
@@ -39,4 +40,22 @@ fn each_has_image_and_index() {
         };
         assert!(index.starts_with("soci-"), "{index}");
     }
+}
+
+/// It lies in Docker's store, which keeps what it needs to find its index.
+#[test]
+fn an_image_can_be_pushed_later() {
+    let Some(stack) = stack::start() else { return };
+    let noise = Rng::new(44).noise(2 << 20);
+    let dockerfile = format!("FROM {}\nCOPY data /data\n", base(stack));
+    let files: &[(&str, &[u8])] = &[("data", &noise), ("Dockerfile", dockerfile.as_bytes())];
+    let project = Project::new(stack, "repositories-later", files);
+    let image = project.image("1");
+    let options = ["OUTPUT=image", &format!("REPO={}", project.repository)];
+    let mut build = project.sociable(Builder::Docker, &options);
+    let _ = run(build.args(["--tag", &image, "."])).ok();
+    let listed = stack.run(&format!("crane ls {}", project.repository)).ok();
+    assert!(!listed.text().lines().any(|tag| tag == "1"), "{listed}");
+    let _ = stack.docker(Docker::Eager, &format!("push {image}")).ok();
+    project.verify(&format!("docker://{image}"), 1);
 }
