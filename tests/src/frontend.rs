@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use crate::stack::Stack;
 use crate::{Run, run};
 
-/// Whichever BuildKit of a stack.
+/// What builds in a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Builder {
     /// The one in Docker's daemon, 0.25.

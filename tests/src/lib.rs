@@ -6,6 +6,8 @@
 //! - [`mod@stack`] starts real registries, engines and snapshotters.
 //! - [`layout`] reads and writes OCI layouts without any of Sociable's own code; [`image`] and [`tar`] read what is in them, and compare.
 //! - [`frontend`] builds images, by BuildKit's own Dockerfile frontend and by Sociable's.
+//! - [`daemons`] are a test's own in such a stack.
+//! - [`lazily`] tells what a lazy start has fetched.
 //! - [`registry`] starts real registries, and [`proxy`] stands before them and misbehaves; both over [`http`].
 //!
 //! Nothing here uses Sociable's crates: a test that shared its code with what it tests would agree with its mistakes.
@@ -21,10 +23,12 @@
 
 pub mod archive;
 pub mod compress;
+pub mod daemons;
 pub mod frontend;
 pub mod http;
 pub mod image;
 pub mod layout;
+pub mod lazily;
 pub mod proxy;
 pub mod reference;
 pub mod registry;

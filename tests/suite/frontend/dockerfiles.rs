@@ -108,7 +108,6 @@ fn a_layout_as_base() {
 }
 
 #[test]
-#[ignore = "the frontend refuses it: its layers are more than the history speaks of"]
 fn a_directory_as_base() {
     let Some(case) = Case::of("directory-base") else {
         return;
@@ -118,13 +117,11 @@ fn a_directory_as_base() {
 
 /// An image with an uncompressed layer, and without a history.
 #[test]
-#[ignore = "the frontend leaves out history that BuildKit adds"]
 fn a_bare_image_as_base() {
     same("bare-base");
 }
 
 #[test]
-#[ignore = "`sociable verify` does not know Docker's name of an uncompressed layer"]
 fn a_bare_image_as_base_pushed() {
     if let Some(case) = Case::of("bare-base") {
         case.same_pushed();

@@ -1,7 +1,19 @@
-//! The BuildKit frontend, on the real stack: BuildKits, registry, snapshotter.
+//! The BuildKit frontend, on the real stack: builders, registry, snapshotter.
 
+mod broken;
+mod cache;
 mod calls;
+mod cancelled;
 mod dockerfiles;
 mod example;
 mod failures;
+mod gc;
+mod lazy;
+mod pipe;
+mod platforms;
+mod project;
+mod repositories;
+mod secrets;
 mod start;
+mod steps;
+mod syntax;

@@ -1,4 +1,4 @@
-//! The three ways out, on both BuildKits.
+//! The three ways out, on both builders.
 
 use sociable_tests::frontend::{BUILDERS, base, context, sociable_buildx};
 use sociable_tests::{run, sociable, stack};

@@ -1,33 +1,10 @@
 //! Containers that start while their image is still in the registry, by real snapshotters.
 
+use sociable_tests::lazily::{layers_on_fuse, sent};
+use sociable_tests::run;
 use sociable_tests::stack::{self, Docker, Stack};
-use sociable_tests::{Run, run};
 
 use super::{COLD, OUTPUT, convert, make};
-
-/// How many bytes of a repository's blobs the registry has sent until now.
-fn sent(stack: &Stack, repository: &str) -> u64 {
-    let answers = stack.answers(repository);
-    let blobs = answers
-        .iter()
-        .filter(|a| a.method == "GET" && a.path.contains("/blobs/"));
-    blobs.map(|a| a.bytes).sum()
-}
-
-/// Whether a layer of a container, whose /proc/mounts this is, is a FUSE mount.
-fn on_fuse(stack: &Stack, container: &Run) -> bool {
-    let container = container.text();
-    let root = container
-        .lines()
-        .find(|line| line.starts_with("overlay / "));
-    let root = root.unwrap_or_else(|| panic!("no overlay: {container}"));
-    let all = stack.run("cat /proc/mounts").ok().text();
-    let mut fuse = all.lines().filter_map(|line| {
-        let fields: Vec<_> = line.split(' ').collect();
-        (fields.len() > 2 && fields[2].starts_with("fuse")).then(|| fields[1].to_owned())
-    });
-    fuse.any(|mount| root.contains(&mount))
-}
 
 /// The large layer's bytes are those of its files, since those do not compress.
 const LAYER: u64 = COLD as u64;
@@ -63,7 +40,7 @@ fn docker_starts_a_converted_image_lazily() {
     let _ = docker(&format!("run --detach --name {name} {out} sleep 600"));
     let exec = |words: &str| docker(&format!("exec {name} /bin/busybox {words}"));
     assert!(
-        on_fuse(stack, &exec("cat /proc/mounts")),
+        layers_on_fuse(stack, &exec("cat /proc/mounts")) > 0,
         "{}",
         stack.log("soci", 20)
     );
@@ -101,7 +78,11 @@ fn starts_lazily(stack: &Stack, name: &str, image: &str, pull: &str, snapshotter
     let lazily = sent(stack, name) - before;
     assert!(lazily < LAYER / 2, "{lazily} bytes of {LAYER} were fetched");
     let mounts = start("2", "/bin/busybox cat /proc/mounts");
-    assert!(on_fuse(stack, &mounts), "{}", stack.log(snapshotter, 20));
+    assert!(
+        layers_on_fuse(stack, &mounts) > 0,
+        "{}",
+        stack.log(snapshotter, 20)
+    );
 }
 
 #[test]
