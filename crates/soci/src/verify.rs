@@ -192,7 +192,10 @@ fn check_index(
         let stated = ztoc.annotations.get(LAYER_MEDIA_TYPE);
         // Whoever rewrites a manifest in OCI's media types, or in Docker's, changes how the same thing is called, and the
         // snapshotter does not look at it.
-        let name = |media_type: &str| media_type::layer_as_oci(media_type).to_owned();
+        let name = |media_type: &str| match media_type {
+            media_type::DOCKER_LAYER => media_type::OCI_LAYER.to_owned(),
+            other => media_type::layer_as_oci(other).to_owned(),
+        };
         if stated.map(|stated| name(stated)) != Some(name(&descriptor.media_type)) {
             verdict.problem(
                 digest,
