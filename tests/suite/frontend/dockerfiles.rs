@@ -124,7 +124,7 @@ fn a_bare_image_as_base() {
 }
 
 #[test]
-#[ignore = "`sociable verify` does not know Docker's name of an uncompressed layer"]
+#[ignore = "BuildKit describes the new layer in its history in other words"]
 fn a_bare_image_as_base_pushed() {
     if let Some(case) = Case::of("bare-base") {
         case.same_pushed();
