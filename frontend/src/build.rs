@@ -39,6 +39,20 @@ pub(crate) struct Target {
     pub(crate) base: Option<Base>,
 }
 
+impl Target {
+    /// Where its config is in the result.
+    pub(crate) fn config_key(&self) -> String {
+        config_key(self.id.as_deref())
+    }
+}
+
+fn config_key(id: Option<&str>) -> String {
+    match id {
+        Some(id) => format!("{CONFIG}/{id}"),
+        None => CONFIG.to_owned(),
+    }
+}
+
 /// A layer with what its step made: it may have needed none.
 #[derive(Debug, Clone)]
 pub(crate) struct Layer {
@@ -145,10 +159,7 @@ fn targets(reply: &Reply, graph: &mut Graph) -> Result<Vec<Target>, Error> {
     let platforms = platform::listed(reply);
     let mut targets = Vec::new();
     for (id, result) in reply.refs.iter() {
-        let key = match id {
-            Some(id) => format!("{CONFIG}/{id}"),
-            None => CONFIG.to_owned(),
-        };
+        let key = config_key(id);
         let config = reply
             .metadata
             .get(&key)

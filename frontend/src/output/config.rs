@@ -5,6 +5,9 @@ use sociable_buildkit::Error;
 use sociable_oci::Digest;
 use sociable_ztoc::Time;
 
+use crate::base::Base;
+use crate::build::Built;
+
 /// How a layer came to be.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Made {
@@ -12,6 +15,25 @@ pub(super) struct Made {
     pub(super) created: Option<String>,
     /// By what.
     pub(super) by: String,
+}
+
+/// How all layers of an image came to be, lowest first. Layers of the base image need not have been looked at.
+pub(super) fn made(built: &Built) -> Vec<Made> {
+    let base = built.target.base.as_ref();
+    let below = base.map_or(0, |base| base.diff_ids.len());
+    let below = (0..below).map(|number| Made {
+        created: built
+            .base
+            .get(number)
+            .and_then(|layer| layer.created.clone()),
+        by: base.map(Base::pulled_from).unwrap_or_default(),
+    });
+    let above = built.new.iter().zip(&built.target.chain.new);
+    let above = above.map(|(layer, operation)| Made {
+        created: layer.created.clone(),
+        by: operation.name.clone(),
+    });
+    below.chain(above).collect()
 }
 
 /// Completes a config: diff IDs of all layers; entries of the history that are missing; times that are missing, with those of the new
@@ -22,21 +44,14 @@ pub(super) fn complete(
     made: &[Made],
     epoch: Option<i64>,
 ) -> Result<Vec<u8>, Error> {
-    let mut config: Map<String, Value> = serde_json::from_slice(config)
-        .map_err(|e| Error::message(format!("the image's config cannot be read: {e}")))?;
+    let mut config = parse(config)?;
     config.insert(
         "rootfs".to_owned(),
         json!({ "type": "layers", "diff_ids": diff_ids }),
     );
     let epoch = epoch.and_then(|seconds| Time { seconds, nanos: 0 }.to_rfc3339());
-    let mut history = match config.remove("history") {
-        Some(Value::Array(history)) => history,
-        _ => Vec::new(),
-    };
-    let spoken_of = history.iter().filter(|entry| !is_empty(entry)).count();
-    for layer in made.iter().skip(spoken_of) {
-        history.push(json!({ "created_by": layer.by, "comment": "buildkit.exporter.image.v0" }));
-    }
+    let mut history = take_history(&mut config);
+    add_missing(&mut history, made);
     fill(&mut history, made, epoch.as_deref());
     let last = history.last().and_then(|entry| entry.get("created"));
     let last = last.cloned();
@@ -44,8 +59,46 @@ pub(super) fn complete(
     if config.get("created").is_none_or(Value::is_null) {
         config.insert("created".to_owned(), last.unwrap_or(Value::Null));
     }
-    serde_json::to_vec(&config)
+    write(&config)
+}
+
+/// Speaks of all layers in a config that BuildKit will complete: it knows where layers were fetched from, and not what made them.
+/// `None` for a config that speaks of all.
+pub(super) fn name_layers(config: &[u8], made: &[Made]) -> Result<Option<Vec<u8>>, Error> {
+    let mut config = parse(config)?;
+    let mut history = take_history(&mut config);
+    let before = history.len();
+    add_missing(&mut history, made);
+    if history.len() == before {
+        return Ok(None);
+    }
+    config.insert("history".to_owned(), Value::Array(history));
+    write(&config).map(Some)
+}
+
+fn parse(config: &[u8]) -> Result<Map<String, Value>, Error> {
+    serde_json::from_slice(config)
+        .map_err(|e| Error::message(format!("the image's config cannot be read: {e}")))
+}
+
+fn write(config: &Map<String, Value>) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(config)
         .map_err(|e| Error::message(format!("the image's config cannot be written: {e}")))
+}
+
+fn take_history(config: &mut Map<String, Value>) -> Vec<Value> {
+    match config.remove("history") {
+        Some(Value::Array(history)) => history,
+        _ => Vec::new(),
+    }
+}
+
+/// Adds an entry for each of the last layers, if the history speaks of fewer than there are.
+fn add_missing(history: &mut Vec<Value>, made: &[Made]) {
+    let spoken_of = history.iter().filter(|entry| !is_empty(entry)).count();
+    for layer in made.iter().skip(spoken_of) {
+        history.push(json!({ "created_by": layer.by, "comment": "buildkit.exporter.image.v0" }));
+    }
 }
 
 /// Whether an entry of the history has no layer.

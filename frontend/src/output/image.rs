@@ -15,7 +15,7 @@ use sociable_oci::{Descriptor, Digest, Manifest, media_type};
 use sociable_soci::parts::{self, Image};
 use sociable_soci::{Cancel, Run, Silent, names};
 
-use super::{put_together, report};
+use super::{config, put_together, report};
 use crate::build::{Built, Layer};
 use crate::steps::{Given, Workshop};
 use crate::task::Task;
@@ -105,6 +105,9 @@ pub(super) async fn finish(
         };
         if let Some(index) = index {
             annotate(&mut reply, built, index);
+            if let Some(config) = config::name_layers(&built.target.config, &config::made(built))? {
+                reply.metadata.insert(built.target.config_key(), config);
+            }
         }
         refs.push((built.target.id.clone(), result));
     }

@@ -7,7 +7,6 @@ use sociable_soci::parts::{self, Image};
 use sociable_soci::{Cancel, Run, Silent};
 
 use super::{config, put_together, report};
-use crate::base::Base;
 use crate::build::{Built, CONFIG};
 use crate::steps::{Given, Workshop};
 use crate::task::Task;
@@ -79,24 +78,14 @@ async fn layout(
     for built in built {
         let layers = || built.base.iter().chain(&built.new);
         let diff_ids: Vec<_> = layers().map(|layer| layer.part.diff_id).collect();
-        let pulled = built.target.base.as_ref().map(Base::pulled_from);
-        let below = built.base.iter().map(|layer| (layer, pulled.clone()));
-        let above = built
-            .target
-            .chain
-            .new
-            .iter()
-            .map(|layer| Some(layer.name.clone()));
-        let made = below.chain(built.new.iter().zip(above));
-        let made: Vec<_> = made
-            .map(|(layer, by)| config::Made {
-                created: layer.created.clone(),
-                by: by.unwrap_or_default(),
-            })
-            .collect();
         images.push(Image {
             platform: built.target.platform.clone(),
-            config: config::complete(&built.target.config, &diff_ids, &made, workshop.asked.epoch)?,
+            config: config::complete(
+                &built.target.config,
+                &diff_ids,
+                &config::made(built),
+                workshop.asked.epoch,
+            )?,
             parts: layers().map(|layer| layer.part.clone()).collect(),
         });
     }
