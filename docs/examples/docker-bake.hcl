@@ -27,7 +27,7 @@ group "default" {
   targets = ["app"]
 }
 
-# What every target with an index has; spans, prefetched files and so on are more arguments (SOCI_SPAN_SIZE, SOCI_PREFETCH).
+# What every target with an index has (but no target that another one uses as a context: docs/frontend.md says why); spans, prefetched files and so on are more arguments (SOCI_SPAN_SIZE, SOCI_PREFETCH).
 target "soci" {
   args = {
     BUILDKIT_SYNTAX = FRONTEND

@@ -24,7 +24,9 @@ pub(crate) struct Base {
     /// What the reference names: manifest or index.
     digest: String,
     platform: Option<Platform>,
-    /// What the config says of its layers.
+    /// Digest of the config that BuildKit has chosen.
+    config: Digest,
+    /// What it says of its layers.
     pub(crate) diff_ids: Vec<Digest>,
     /// How many of the history's entries are layers.
     pub(crate) history: usize,
@@ -99,23 +101,23 @@ impl Base {
             Error::message(format!("the config of {reference} cannot be read: {e}"))
         })?;
         let pinned = reference.rsplit_once('@').map(|(_, digest)| digest);
-        let repository = match layout {
-            Some((session, store)) => Repository::Layout {
+        let repository = if let Some((session, store)) = layout {
+            Repository::Layout {
                 name: before_digest(reference).to_owned(),
                 session,
                 store,
-            },
-            None => {
-                let parsed = reference.parse::<Reference>();
-                let parsed = parsed.map_err(|e| Error::message(e.to_string()))?;
-                Repository::Registry(parsed.name.to_string())
             }
+        } else {
+            let parsed = reference.parse::<Reference>();
+            let parsed = parsed.map_err(|e| Error::message(e.to_string()))?;
+            Repository::Registry(parsed.name.to_string())
         };
         Ok(Self {
             reference: reference.to_owned(),
             repository,
             digest: pinned.map_or(answer.digest, str::to_owned),
             platform: vertex.platform.as_ref().map(platform::from_llb),
+            config: Digest::sha256_of(&answer.config),
             diff_ids: config.rootfs.diff_ids.unwrap_or_default(),
             history: layers_in_history(&answer.config)?,
         })
@@ -131,6 +133,13 @@ impl Base {
         };
         let bytes = self.manifest(workshop).await?.map_err(wrong)?;
         let manifest = Manifest::parse(&bytes).map_err(|e| wrong(e.to_string()))?;
+        if manifest.config.digest != self.config {
+            return Err(wrong(
+                "it is not the one of the platform that BuildKit has chosen; --build-arg SOCI_BASE=false leaves the base image out (with \
+                 SOCI_OUTPUT=image)"
+                    .to_owned(),
+            ));
+        }
         if manifest.layers.len() != self.diff_ids.len() {
             return Err(wrong(format!(
                 "it lists {} layers, and the config {}",
@@ -185,6 +194,8 @@ impl Base {
         };
         let given = Given {
             registry: true,
+            // Its answer may be that it could not.
+            always: gently,
             ..Given::default()
         };
         let name = format!("read the manifest of {}", self.name());
@@ -253,6 +264,7 @@ impl Base {
             settings: workshop.asked.settings.clone(),
             layer: layer.clone(),
             diff_id,
+            index: workshop.asked.base,
             keep,
             from: if mounted {
                 None
@@ -310,7 +322,7 @@ impl Base {
 fn hidden() -> Error {
     Error::message(
         "the base image is in a layout of the client's, which BuildKit shows to nobody before version 0.28; \
-         --build-arg SOCI_BASE=false leaves the base image out of the index",
+         --build-arg SOCI_BASE=false leaves the base image out (with SOCI_OUTPUT=image)",
     )
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Target {
     pub(crate) head: Option<Output>,
     pub(crate) chain: Chain,
     pub(crate) base: Option<Base>,
+    /// Latest modification time, seconds since 1970.
+    pub(crate) epoch: Option<i64>,
 }
 
 impl Target {
@@ -57,7 +59,7 @@ fn config_key(id: Option<&str>) -> String {
 #[derive(Debug, Clone)]
 pub(crate) struct Layer {
     pub(crate) part: Part,
-    /// When it was made, RFC 3339; unknown for a base image's.
+    /// When its step was done, RFC 3339.
     pub(crate) created: Option<String>,
     /// Its blobs.
     pub(crate) out: Option<Output>,
@@ -76,10 +78,14 @@ pub(crate) struct Built {
 pub(crate) async fn build(gateway: &Gateway, given: &Options) -> Result<Reply, Error> {
     let mut options = given.clone();
     let asked = Asked::take(&mut options).map_err(|e| Error::message(e.to_string()))?;
+    let mut nested = options.all().clone();
+    // Without it dockerfile.v0 would look for the line `# syntax=` once more, and start us again.
+    let source = options.get("source").unwrap_or("sociable").to_owned();
+    nested.entry("cmdline".to_owned()).or_insert(source);
     let reply = gateway
         .solve_nested(Nested {
             frontend: DOCKERFILE.to_owned(),
-            options: options.all().clone(),
+            options: nested,
             inputs: gateway.inputs().await?,
             // The layers' steps begin while upper ones are still being built.
             evaluate: false,
@@ -102,6 +108,7 @@ pub(crate) async fn build(gateway: &Gateway, given: &Options) -> Result<Reply, E
     let capabilities = gateway.capabilities().await?;
     let mut targets = targets(&reply, &mut graph)?;
     for target in &mut targets {
+        target.epoch = target.epoch.or(asked.epoch);
         if let Some(image) = &target.chain.base {
             target.base = Some(Base::resolve(gateway, &graph, image).await?);
         }
@@ -189,9 +196,18 @@ fn targets(reply: &Reply, graph: &mut Graph) -> Result<Vec<Target>, Error> {
             head,
             chain,
             base: None,
+            epoch: epoch(reply, id),
         });
     }
     Ok(targets)
+}
+
+/// What dockerfile.v0 has found `SOURCE_DATE_EPOCH` to be.
+fn epoch(reply: &Reply, id: Option<&str>) -> Option<i64> {
+    let key = "source.date.epoch";
+    let own = id.and_then(|id| reply.metadata.get(&format!("{key}/{id}")));
+    let seconds = own.or_else(|| reply.metadata.get(key))?;
+    std::str::from_utf8(seconds).ok()?.parse().ok()
 }
 
 /// Compares the layers found with those that the config's history speaks of.
@@ -254,7 +270,7 @@ async fn make_all(
             _ => Vec::new(),
         };
         let new = target.chain.new.iter();
-        let new = new.map(|layer| plan_new(workshop, &mut graph, layer, always));
+        let new = new.map(|layer| plan_new(workshop, &mut graph, target, layer, always));
         let new = new.collect::<Result<Vec<_>, _>>()?;
         planned.push((base, new));
     }
@@ -269,7 +285,7 @@ async fn make_all(
 /// A layer that has a step, or needs none.
 enum Planned {
     Step(Step),
-    Known(Part),
+    Known(Box<Part>),
 }
 
 async fn plan_base(
@@ -288,11 +304,11 @@ async fn plan_base(
             Some(LayerOutcome::Copied)
         };
         planned.push(match passed_over {
-            Some(outcome) if !keep => Planned::Known(Part {
+            Some(outcome) if !keep => Planned::Known(Box::new(Part {
                 layer: layer.clone(),
                 diff_id: *diff_id,
                 outcome,
-            }),
+            })),
             _ => Planned::Step(base.step(workshop, graph, layer, *diff_id, keep)?),
         });
     }
@@ -302,13 +318,14 @@ async fn plan_base(
 fn plan_new(
     workshop: Workshop<'_>,
     graph: &mut Graph,
+    target: &Target,
     layer: &NewLayer,
     always: bool,
 ) -> Result<Planned, Error> {
     let task = Task::Layer {
         settings: workshop.asked.settings.clone(),
         level: workshop.asked.level,
-        epoch: workshop.asked.epoch,
+        epoch: target.epoch,
     };
     let given = Given {
         lower: layer.lower.as_ref(),
@@ -355,7 +372,7 @@ async fn make(
 async fn one(workshop: Workshop<'_>, graph: &Graph, layer: &Planned) -> Result<Layer, Error> {
     match layer {
         Planned::Known(part) => Ok(Layer {
-            part: part.clone(),
+            part: (**part).clone(),
             created: None,
             out: None,
             seen: Seen::default(),

@@ -26,6 +26,8 @@ use crate::task::{ANSWER_FILE, Made, Task, VARIABLE, place};
 pub(crate) enum EngineError {
     #[error("the task in {VARIABLE} is none of this version")]
     Task(#[source] serde_json::Error),
+    #[error("the step's answer cannot be written")]
+    Answer(#[source] serde_json::Error),
     #[error(transparent)]
     Soci(#[from] sociable_soci::Error),
     #[error(transparent)]
@@ -80,21 +82,25 @@ fn work(task: &OsStr) -> Result<(), EngineError> {
             settings,
             level,
             epoch,
-        } => made(layer::pack(&settings, level, epoch, run)?),
+        } => made(layer::pack(&settings, level, epoch, run)?)?,
         Task::Base {
             settings,
             layer,
             diff_id,
+            index,
             keep,
             from,
-        } => made(base::index(
-            &settings,
-            &layer,
-            diff_id,
-            keep,
-            from.as_ref(),
-            run,
-        )?),
+        } => {
+            let settings = index.then_some(&settings);
+            made(base::index(
+                settings,
+                &layer,
+                diff_id,
+                keep,
+                from.as_ref(),
+                run,
+            )?)?
+        }
         Task::Manifest {
             from,
             platform,
@@ -116,7 +122,7 @@ fn work(task: &OsStr) -> Result<(), EngineError> {
     })
 }
 
-fn made(part: Part) -> Vec<u8> {
+fn made(part: Part) -> Result<Vec<u8>, EngineError> {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let now = since.map_or(0, |since| since.as_secs());
     let now = Time {
@@ -128,7 +134,7 @@ fn made(part: Part) -> Vec<u8> {
         created: now.to_rfc3339().unwrap_or_default(),
         seen: seen::now(),
     };
-    serde_json::to_vec(&made).unwrap_or_default()
+    serde_json::to_vec(&made).map_err(EngineError::Answer)
 }
 
 /// The step's log: a line for each layer.

@@ -122,7 +122,7 @@ impl Asked {
                 .filter(|(name, _)| name.starts_with(PREFIX))
                 .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
-        let mut asked = Self::default_of(options)?;
+        let mut asked = Self::default_of(options);
         for (name, value) in &given {
             asked.set(name, value)?;
             options.remove_build_arg(name);
@@ -131,16 +131,9 @@ impl Asked {
         Ok(asked)
     }
 
-    fn default_of(options: &Options) -> Result<Self, OptionError> {
+    fn default_of(options: &Options) -> Self {
         let epoch = options.build_arg("SOURCE_DATE_EPOCH").unwrap_or_default();
-        let seconds = || {
-            epoch.parse().map_err(|_| OptionError::Value {
-                name: "SOURCE_DATE_EPOCH",
-                value: epoch.to_owned(),
-                why: "seconds since 1970 are expected".to_owned(),
-            })
-        };
-        Ok(Self {
+        Self {
             output: Output::None,
             repositories: Vec::new(),
             settings: Settings {
@@ -152,13 +145,10 @@ impl Asked {
             level: DEFAULT_LEVEL,
             base: true,
             plain_http: Vec::new(),
-            epoch: if epoch.is_empty() {
-                None
-            } else {
-                Some(seconds()?)
-            },
+            // It may also be a word, which is dockerfile.v0's to understand.
+            epoch: epoch.parse().ok(),
             network: Network::from_option(options.get("force-network-mode")),
-        })
+        }
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
@@ -304,7 +294,6 @@ mod tests {
             ("SOCI_COMPRESSION_LEVEL", "10", "0 to 9"),
             ("SOCI_REPO", "UPPER CASE", "reference"),
             ("SOCI_VERSION", "v1", "create"),
-            ("SOURCE_DATE_EPOCH", "now", "1970"),
         ] {
             let text = message(&[(&format!("build-arg:{name}"), value)]);
             assert!(text.contains(why), "{name}={value}: {text}");

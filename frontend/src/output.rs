@@ -9,7 +9,8 @@ use sociable_buildkit::llb::{Graph, Merge, Output, files::Files};
 use sociable_buildkit::{Error, Gateway, Reply};
 use sociable_oci::{Descriptor, Digest, Index};
 use sociable_soci::outcome::LayerOutcome;
-use sociable_soci::parts::Assembly;
+use sociable_soci::parts::{self, Assembly, Image};
+use sociable_soci::{Cancel, Run, Silent};
 
 use crate::build::{Built, Layer};
 use crate::options::{self, Asked};
@@ -50,7 +51,7 @@ pub(crate) async fn finish(
     match workshop.asked.output {
         options::Output::None => Ok(reply),
         options::Output::Image => image::finish(workshop, reply, built).await,
-        options::Output::Layout => layout::finish(workshop, reply, built).await,
+        options::Output::Layout => layout::finish(workshop, built).await,
         options::Output::Push => layout::push(workshop, reply, built).await,
     }
 }
@@ -81,6 +82,25 @@ fn put_together<'a>(
     // Last, so that its index.json is the one to be seen.
     all.push(documents);
     graph.add(Merge::of(&all).named("[sociable] put the layout together"))
+}
+
+/// Makes the documents of images, and says for which there is no index.
+async fn assemble(
+    workshop: Workshop<'_>,
+    built: &[Built],
+    images: &[Image],
+) -> Result<Assembly, Error> {
+    let settings = workshop.asked.settings.index_settings();
+    let cancel = Cancel::new();
+    let run = Run {
+        progress: &Silent,
+        cancel: &cancel,
+        jobs: 1,
+    };
+    let assembly = parts::assemble(images, &settings, run)
+        .map_err(|e| Error::message(sociable_soci::chain(&e)))?;
+    report(workshop.gateway, built, &assembly).await?;
+    Ok(assembly)
 }
 
 /// Says for which platforms there is no index, and why.

@@ -40,6 +40,7 @@ pub(crate) const BLOB_FILE: &str = "blob";
 /// What a step does. The same task has the same bytes: they are part of the step's cache key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(clippy::large_enum_variant, reason = "a process has one")]
 pub(crate) enum Task {
     /// Packs what [`place::UPPER`] has changed of [`place::LOWER`], with its index. Answers with [`Made`].
     Layer {
@@ -53,6 +54,8 @@ pub(crate) enum Task {
         settings: Settings,
         layer: Descriptor,
         diff_id: Digest,
+        /// Make its zTOC, if it is worth one.
+        index: bool,
         /// Write the layer itself, too.
         keep: bool,
         /// Where it is; none, if it is mounted.

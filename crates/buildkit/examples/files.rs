@@ -36,20 +36,20 @@ async fn build(gateway: &Gateway, options: &Options) -> Result<Reply, Error> {
         if line.trim().is_empty() || line.starts_with('#') {
             continue;
         }
-        let (path, content) = line.split_once(" = ").ok_or_else(|| {
+        let (path, value) = line.split_once(" = ").ok_or_else(|| {
             Error::message(format!("{name}:{}: expected PATH = TEXT", number + 1))
         })?;
         let (directory, _) = path.rsplit_once('/').unwrap_or_default();
         files = files.directory(&format!("{directory}/"), 0o755);
-        files = match path.strip_suffix('*') {
-            Some(path) => files.copy(&context, content, path),
-            None => {
-                let mut content = content.to_owned();
-                for (arg, value) in options.build_args() {
-                    content = content.replace(&format!("${arg}"), value);
-                }
-                files.write(path, 0o644, content + "\n")
-            }
+        files = if let Some(path) = path.strip_suffix('*') {
+            files.copy(&context, value, path)
+        } else {
+            let filled = options
+                .build_args()
+                .fold(value.to_owned(), |text, (arg, value)| {
+                    text.replace(&format!("${arg}"), value)
+                });
+            files.write(path, 0o644, filled + "\n")
         };
     }
     let image = graph.add(files.named(format!("write what {name} says")));

@@ -2,11 +2,13 @@
 
 use std::process::ExitCode;
 
+use crate::error::chain;
 use crate::{Error, Gateway, Options, Reply};
 
 /// Runs a frontend: connects, lets `build` do its work, returns what comes of it, be it a result or an error.
 ///
 /// Nothing else may write to standard output. What is written to standard error goes to BuildKit's own log.
+#[allow(clippy::print_stderr, reason = "BuildKit's log")]
 pub fn run(build: impl AsyncFnOnce(&Gateway, &Options) -> Result<Reply, Error>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -17,8 +19,11 @@ pub fn run(build: impl AsyncFnOnce(&Gateway, &Options) -> Result<Reply, Error>) 
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        // There is nobody left to tell.
-        Err(_) => ExitCode::FAILURE,
+        Err(error) => {
+            // BuildKit's log is all that is left.
+            eprintln!("{}", chain(&error));
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -53,8 +53,6 @@ pub struct Assembly {
     pub documents: Vec<Vec<u8>>,
     /// The image index.
     pub image: Descriptor,
-    /// Image manifests, in the order of the images.
-    pub manifests: Vec<Descriptor>,
     /// SOCI indexes in the order of the images; `None` where no layer was indexed.
     pub soci_indexes: Vec<Option<Descriptor>>,
     /// What became of the layers; `None` where none was indexed.
@@ -122,6 +120,27 @@ pub fn passed_over(layer: &Descriptor, settings: &IndexSettings) -> Result<Optio
     })
 }
 
+/// Writes a layer that exists to `sink`, if that lacks it, and does not look into it.
+///
+/// # Errors
+/// [`Error`].
+pub fn copy_layer(
+    source: &dyn Source,
+    layer: &Descriptor,
+    diff_id: Digest,
+    sink: &dyn Sink,
+    run: Run<'_>,
+) -> Result<Part> {
+    let settings = IndexSettings::default();
+    let job = job(source, sink, &settings, run);
+    layers::process(job, &[(layer.clone(), Plan::Copy)])?;
+    Ok(Part {
+        layer: layer.clone(),
+        diff_id,
+        outcome: LayerOutcome::Copied,
+    })
+}
+
 fn job<'a>(
     source: &'a dyn Source,
     sink: &'a dyn Sink,
@@ -177,8 +196,6 @@ pub fn assemble(images: &[Image], settings: &IndexSettings, run: Run<'_>) -> Res
     match assembled {
         Ok(assembled) => {
             let (image, report) = (assembled.image().clone(), assembled.report.clone());
-            let new = |old: &Descriptor| assembled.renewed(&old.digest).cloned();
-            let manifests: Vec<_> = entries.iter().filter_map(new).collect();
             let soci_index = |platform: &Platform| {
                 let platform = platform.to_string();
                 let report = report.platforms.iter().find(|p| p.platform == platform)?;
@@ -189,7 +206,6 @@ pub fn assemble(images: &[Image], settings: &IndexSettings, run: Run<'_>) -> Res
                 soci_indexes: images.iter().map(|i| soci_index(&i.platform)).collect(),
                 documents: drawer.documents(),
                 image,
-                manifests,
                 report: Some(report),
             })
         }
@@ -204,7 +220,6 @@ pub fn assemble(images: &[Image], settings: &IndexSettings, run: Run<'_>) -> Res
                 documents: drawer.documents(),
                 image: Descriptor::of(media_type::OCI_INDEX, &index),
                 soci_indexes: vec![None; images.len()],
-                manifests: entries,
                 report: None,
             })
         }

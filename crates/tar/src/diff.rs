@@ -1,7 +1,7 @@
 //! Lists what an upper directory has changed of a lower one, as the entries of an image layer.
 //!
 //! Both are whole trees, such as BuildKit mounts; nothing says which file was written. So both are walked side by side, and what
-//! differs is what containerd's differ says (`continuity/fs`, `sameDirent` and `compareSysStat`): type, permissions, owner, group,
+//! differs is what BuildKit's differ for overlays says (`util/overlay`, `sameDirent` and `compareSysStat`): type, permissions, owner, group,
 //! device number, `security.capability`; but for directories also size and modification time, and the content where both
 //! times are whole seconds, since a tar has no finer ones.
 //!
@@ -11,7 +11,8 @@
 //! * **Whiteouts:** an empty file `.wh.NAME`, of 1970, mode 0, owned by root, for a name that is gone. What was below it needs none.
 //!   `.wh..wh..opq` is never written: a directory that was replaced gets whiteouts for what it lost.
 //! * **Parents:** a directory that did not change comes before what changed in it, as it is above.
-//! * **Links:** of several names of one inode among the entries the first is the file, the others are hard links to it.
+//! * **Links:** of several names of one inode among the entries the first is the file, the others are hard links to it. A new name of a
+//!   file that did not change is the file once more, since the old name is no entry.
 //! * **Attributes:** `security.capability` alone. Sockets are left out.
 //!
 //! Memory is needed for the names in one directory on each level, and for one name of each inode that has more.

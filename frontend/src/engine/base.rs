@@ -17,9 +17,9 @@ use super::EngineError;
 use super::registry::{self, Patience};
 use crate::task::{BLOB_FILE, NOT_READ, Remote, Settings, place};
 
-/// Indexes a layer.
+/// Indexes a layer, or copies it, where there are no settings.
 pub(super) fn index(
-    settings: &Settings,
+    settings: Option<&Settings>,
     layer: &Descriptor,
     diff_id: Digest,
     keep: bool,
@@ -28,10 +28,12 @@ pub(super) fn index(
 ) -> std::result::Result<Part, EngineError> {
     let source: Box<dyn Source> = match from {
         Some(remote) => open(remote, Patience::Much)?,
-        None => Box::new(Mounted(Path::new(place::BLOB).join(BLOB_FILE))),
+        None => Box::new(Mounted {
+            path: Path::new(place::BLOB).join(BLOB_FILE),
+            name: format!("layer {} of the base image", layer.digest),
+        }),
     };
     let sink = OciDirSink::create(place::OUT)?;
-    let settings = settings.index_settings();
     let sink: Box<dyn Sink> = if keep {
         Box::new(sink)
     } else {
@@ -40,9 +42,13 @@ pub(super) fn index(
             layer: layer.digest,
         })
     };
-    Ok(parts::index_layer(
-        &*source, layer, diff_id, &*sink, &settings, run,
-    )?)
+    Ok(match settings {
+        Some(settings) => {
+            let settings = settings.index_settings();
+            parts::index_layer(&*source, layer, diff_id, &*sink, &settings, run)?
+        }
+        None => parts::copy_layer(&*source, layer, diff_id, &*sink, run)?,
+    })
 }
 
 /// The manifest for a platform.
@@ -88,17 +94,21 @@ fn open(remote: &Remote, patience: Patience) -> std::result::Result<Box<dyn Sour
 }
 
 /// A blob that is mounted as a file.
-struct Mounted(PathBuf);
+struct Mounted {
+    path: PathBuf,
+    /// For messages.
+    name: String,
+}
 
 impl Mounted {
     fn open(&self) -> Result<File> {
-        File::open(&self.0).map_err(Error::io("open", self.name()))
+        File::open(&self.path).map_err(Error::io("open", self.name()))
     }
 }
 
 impl Source for Mounted {
     fn name(&self) -> String {
-        "the base image's layer".to_owned()
+        self.name.clone()
     }
 
     fn index(&self) -> Result<Index> {

@@ -62,8 +62,8 @@ pub(super) fn hint(error: &EngineError) -> Option<String> {
         } => format!(
             "can {host} be reached from a container of this builder? --network=host (and --allow network.host) gives it the host's network"
         ),
-        Failure::Credentials(_) => credentials(),
-        Failure::Status {
+        Failure::Credentials(_)
+        | Failure::Status {
             code: 401 | 403, ..
         } => credentials(),
         Failure::Status { code: 404, .. } => not_there(),
@@ -83,6 +83,6 @@ fn credentials() -> String {
             .to_owned();
     }
     "a build cannot see docker's credentials: hand them over with --secret id=soci-registry,src=$HOME/.docker/config.json \
-     (with helpers, use `sociable build`, which resolves them)"
+     (with helpers, use `sociable build`, which resolves those of the registries that it pushes to)"
         .to_owned()
 }

@@ -38,6 +38,10 @@ fn name(mounts: &str, place: &str) -> Option<String> {
             .collect();
         layers.join(",")
     } else {
+        // Devices without a number of their own, as FUSE's, are others at each mount.
+        if device.starts_with("0:") {
+            return None;
+        }
         format!("{device} {root}")
     };
     Some(Digest::sha256_of(of.as_bytes()).hex()[..32].to_owned())
@@ -67,5 +71,7 @@ mod tests {
         };
         assert_eq!(of("/a/2/fs"), of("/a/2/fs"));
         assert_ne!(of("/a/2/fs"), of("/a/3/fs"));
+        let fuse = "1 2 0:61 / /upper ro - fuse.fuse-overlayfs fuse-overlayfs ro\n";
+        assert_eq!(name(fuse, "/upper"), None);
     }
 }

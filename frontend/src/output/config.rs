@@ -1,4 +1,5 @@
-//! An image's config, as BuildKit's exporter completes it (`exporter/containerimage/writer.go`).
+//! An image's config, completed as BuildKit's exporter does it (`exporter/containerimage/writer.go`); of times only those that are
+//! missing are written, as dockerfile.v0 has looked after the others.
 
 use serde_json::{Map, Value, json};
 use sociable_buildkit::Error;

@@ -12,10 +12,10 @@ use serde_json::json;
 use sociable_buildkit::llb::{Diff, Merge, Output, Source};
 use sociable_buildkit::{Error, Ref, Reply, reply::Refs};
 use sociable_oci::{Descriptor, Digest, Manifest, media_type};
-use sociable_soci::parts::{self, Image};
-use sociable_soci::{Cancel, Run, Silent, names};
+use sociable_soci::names;
+use sociable_soci::parts::Image;
 
-use super::{config, put_together, report};
+use super::{assemble, config, put_together};
 use crate::build::{Built, Layer};
 use crate::steps::{Given, Workshop};
 use crate::task::Task;
@@ -37,16 +37,7 @@ pub(super) async fn finish(
             parts: all(built).map(|layer| layer.part.clone()).collect(),
         })
         .collect();
-    let settings = workshop.asked.settings.index_settings();
-    let cancel = Cancel::new();
-    let run = Run {
-        progress: &Silent,
-        cancel: &cancel,
-        jobs: 1,
-    };
-    let assembly = parts::assemble(&images, &settings, run)
-        .map_err(|e| Error::message(sociable_soci::chain(&e)))?;
-    report(workshop.gateway, built, &assembly).await?;
+    let assembly = assemble(workshop, built, &images).await?;
     if assembly.soci_indexes.iter().all(Option::is_none) {
         return Ok(reply);
     }

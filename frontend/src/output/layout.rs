@@ -3,10 +3,9 @@
 use serde_json::json;
 use sociable_buildkit::llb::{Graph, Output};
 use sociable_buildkit::{Error, Reply};
-use sociable_soci::parts::{self, Image};
-use sociable_soci::{Cancel, Run, Silent};
+use sociable_soci::parts::Image;
 
-use super::{config, put_together, report};
+use super::{assemble, config, put_together};
 use crate::build::{Built, CONFIG};
 use crate::steps::{Given, Workshop};
 use crate::task::Task;
@@ -15,11 +14,7 @@ use crate::task::Task;
 const NOTICE: &str = "this is an OCI image layout in the place of an image, made with SOCI_OUTPUT=layout: \
     export it with -o type=local,dest=DIR or -o type=tar,dest=FILE";
 
-pub(super) async fn finish(
-    workshop: Workshop<'_>,
-    reply: Reply,
-    built: &[Built],
-) -> Result<Reply, Error> {
+pub(super) async fn finish(workshop: Workshop<'_>, built: &[Built]) -> Result<Reply, Error> {
     let mut graph = workshop.graph.clone();
     let layout = layout(workshop, &mut graph, built).await?;
     let mut result = Reply::of(workshop.gateway.solve(&graph, &layout).await?);
@@ -39,7 +34,6 @@ pub(super) async fn finish(
     result
         .metadata
         .insert(CONFIG.to_owned(), notice.to_string().into_bytes());
-    let _ = reply;
     Ok(result)
 }
 
@@ -84,21 +78,12 @@ async fn layout(
                 &built.target.config,
                 &diff_ids,
                 &config::made(built),
-                workshop.asked.epoch,
+                built.target.epoch,
             )?,
             parts: layers().map(|layer| layer.part.clone()).collect(),
         });
     }
-    let settings = workshop.asked.settings.index_settings();
-    let cancel = Cancel::new();
-    let run = Run {
-        progress: &Silent,
-        cancel: &cancel,
-        jobs: 1,
-    };
-    let assembly = parts::assemble(&images, &settings, run)
-        .map_err(|e| Error::message(sociable_soci::chain(&e)))?;
-    report(workshop.gateway, built, &assembly).await?;
+    let assembly = assemble(workshop, built, &images).await?;
     let layers = built.iter().flat_map(|b| b.base.iter().chain(&b.new));
     let roots = vec![assembly.image.clone()];
     Ok(put_together(graph, layers, &assembly.documents, roots))

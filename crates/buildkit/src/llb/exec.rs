@@ -134,9 +134,9 @@ impl Exec {
         self
     }
 
-    /// Mounts a result for reading; nothing, where there is none. BuildKit does not hash its content: what comes of it depends
-    /// on the operations that made it alone.
-    pub fn read_only(&mut self, at: &str, what: Option<&Output>) {
+    /// Mounts a result for reading; nothing, where there is none. BuildKit does not hash its content, which would take as long as
+    /// reading it: the cache knows it by the operations that made it alone.
+    pub fn read_only_unhashed(&mut self, at: &str, what: Option<&Output>) {
         let mount = pb::Mount {
             input: self.inputs.number(what),
             dest: at.to_owned(),

@@ -15,16 +15,16 @@ pub struct Files {
 }
 
 /// Owned by root, whoever runs BuildKit.
-fn root() -> Option<pb::ChownOpt> {
+fn root() -> pb::ChownOpt {
     let id = || {
         Some(pb::UserOpt {
             user: Some(pb::user_opt::User::ById(0)),
         })
     };
-    Some(pb::ChownOpt {
+    pb::ChownOpt {
         user: id(),
         group: id(),
-    })
+    }
 }
 
 impl Files {
@@ -59,7 +59,7 @@ impl Files {
             path: path.to_owned(),
             mode: i32::from(mode),
             make_parents: true,
-            owner: root(),
+            owner: Some(root()),
             timestamp: 0,
         });
         self.act(EMPTY, action)
@@ -72,7 +72,7 @@ impl Files {
             path: path.to_owned(),
             mode: i32::from(mode),
             data: data.into(),
-            owner: root(),
+            owner: Some(root()),
             timestamp: 0,
         });
         self.act(EMPTY, action)

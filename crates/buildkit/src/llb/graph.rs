@@ -41,6 +41,10 @@ impl Output {
 /// What an operation does.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "most operations of a graph are of the large kind"
+)]
 pub enum Operation {
     /// Runs a program.
     Exec(pb::ExecOp),
@@ -74,7 +78,7 @@ pub struct Vertex {
 }
 
 impl Vertex {
-    /// An input by its number; none for [`EMPTY`](super::EMPTY), and for numbers without an input.
+    /// An input by its number; none for -1, which stands for nothing, and for numbers without an input.
     #[must_use]
     pub fn input(&self, number: i64) -> Option<&Output> {
         usize::try_from(number)
@@ -139,7 +143,7 @@ impl Graph {
         Output { digest, index: 0 }
     }
 
-    /// Adds a graph of others; gives what it is about, `None` for the empty file system.
+    /// Adds a graph of others; gives what it is about. A definition without any operation is the empty file system: `None`.
     ///
     /// # Errors
     /// [`GraphError`].
@@ -212,7 +216,8 @@ impl Graph {
         self.vertices.get(digest)
     }
 
-    /// The graph of one output, with nothing that it does not need.
+    /// The graph of one output, with nothing that it does not need. The output has to be of this graph: BuildKit refuses a
+    /// definition in which an operation is missing.
     #[must_use]
     pub fn definition(&self, output: &Output) -> pb::Definition {
         let mut definition = pb::Definition::default();
@@ -311,7 +316,7 @@ mod tests {
         let base = graph.add(Source::image("docker.io/library/alpine:3"));
         let file = graph.add(Files::on(None).write("/x", 0o644, "x"));
         let mut exec = Exec::new(&base, ["/bin/true"]).network(Network::None);
-        exec.read_only("/lower", Some(&file));
+        exec.read_only_unhashed("/lower", Some(&file));
         let out = exec.output("/out", None);
         let exec = graph.add(exec.named("[x] a step"));
         let merged = graph.add(Merge::of([&file, &exec.nth(out)]));
@@ -340,7 +345,6 @@ mod tests {
         let (_, one) = example();
         let (_, other) = example();
         assert_eq!(one, other);
-        // What BuildKit's Go client makes of the same file operation.
         let mut graph = Graph::default();
         let named = graph.add(Source::image("a"));
         assert_ne!(named, graph.add(Source::image("b")));

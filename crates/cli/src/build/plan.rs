@@ -156,15 +156,15 @@ impl Added<'_> {
             }
             self.build_arg("SOCI_PREFETCH", wishes.prefetch.join(","));
         }
-        if repositories.is_empty() {
-            return Ok(());
-        }
+        // Base images may need these, too.
         if !wishes.plain_http.is_empty() {
             self.build_arg("SOCI_PLAIN_HTTP", wishes.plain_http.join(","));
         }
-        self.secret(secret::REGISTRY, || {
-            secret::registry(wishes.authfile, &repositories)
-        })?;
+        if !repositories.is_empty() {
+            self.secret(secret::REGISTRY, || {
+                secret::registry(wishes.authfile, &repositories)
+            })?;
+        }
         self.secret(secret::CA, || secret::ca(wishes.ca_files))
     }
 }
