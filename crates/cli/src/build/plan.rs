@@ -367,10 +367,10 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
+        // Nothing is pushed, and base images come from registries all the same.
         let shown = command("-o type=oci,dest=a .", &all);
-        assert!(shown.contains("SOCI_SPAN_SIZE"), "{shown}");
-        for part in ["soci-ca", "SOCI_PLAIN_HTTP"] {
-            assert!(!shown.contains(part), "no registry, no {part}: {shown}");
+        for part in ["SOCI_SPAN_SIZE", "soci-ca", "SOCI_PLAIN_HTTP"] {
+            assert!(shown.contains(part), "{part}: {shown}");
         }
         let comma = ["/a,b".to_owned()];
         let odd = Wishes {
