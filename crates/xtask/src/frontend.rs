@@ -179,25 +179,34 @@ fn compiler(arch: Arch) -> Result<String> {
         return Ok("cc".to_owned());
     }
     let gcc = format!("{}-linux-gnu-gcc", arch.cpu());
-    if sh::has(&gcc) {
+    // Debian's has its headers, which `ring` includes, in a package of their own.
+    let headers = format!("/usr/{}-linux-gnu/include/string.h", arch.cpu());
+    if sh::has(&gcc) && Path::new(&headers).exists() {
         return Ok(gcc);
     }
     if sh::has("clang") {
         return Ok("clang".to_owned());
     }
-    let package = format!("gcc-{}-linux-gnu", arch.cpu().replace('_', "-"));
+    let compiler = format!("gcc-{}-linux-gnu", arch.cpu().replace('_', "-"));
+    let headers = format!("libc6-dev-{}-cross", arch.name());
     let apt = |args: &[&str]| {
         let mut apt = sh::command("apt-get", args);
         apt.env("DEBIAN_FRONTEND", "noninteractive");
         quiet(apt)
     };
-    let install = ["install", "--yes", "--no-install-recommends", &package];
+    let install = [
+        "install",
+        "--yes",
+        "--no-install-recommends",
+        &compiler,
+        &headers,
+    ];
     if !apt(&install) && apt(&["update"]) {
         apt(&install);
     }
     ensure!(
         sh::has(&gcc),
-        "no C compiler for {}: install clang, or Debian's {package}",
+        "no C compiler for {}: install clang, or Debian's {compiler} and {headers}",
         arch.name()
     );
     Ok(gcc)
