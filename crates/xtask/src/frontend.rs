@@ -148,6 +148,15 @@ pub(crate) fn build(arch: Arch) -> Result<Built> {
     Ok(Built { binary, directory })
 }
 
+/// What this machine lacks to build for an architecture, if it cannot be got.
+pub(crate) fn missing(arch: Arch) -> Option<String> {
+    let musl = format!("{}-unknown-linux-musl", arch.cpu());
+    if arch != Arch::host() && !has_std(&musl) {
+        return Some(format!("no Rust standard library for {musl}"));
+    }
+    compiler(arch).err().map(|error| format!("{error:#}"))
+}
+
 /// Puts a file in its place, which another process may be reading.
 fn install(from: &Path, to: &Path) -> Result<()> {
     let temporary = to.with_extension("new");

@@ -112,9 +112,15 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         });
     }
     if !fast {
-        steps.step("frontend for arm64", || {
-            frontend::build(Arch::Arm64).map(|_| ())
-        });
+        if let Some(why) = frontend::missing(Arch::Arm64) {
+            let why = format!("the frontend for arm64: {why}");
+            println!("SKIPPED: {why}");
+            fs::write(&skips, format!("{}{why}\n", fs::read_to_string(&skips)?))?;
+        } else {
+            steps.step("frontend for arm64", || {
+                frontend::build(Arch::Arm64).map(|_| ())
+            });
+        }
     }
     if !fuzz::possible() {
         let why = "fuzz smoke runs: libFuzzer needs a C++ compiler";
