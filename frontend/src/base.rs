@@ -255,7 +255,7 @@ impl Base {
         keep: bool,
     ) -> Result<Step, Error> {
         let mounted = workshop.capabilities.has(BLOBS);
-        let name = format!("layer {} of {}", short(&layer.digest), self.name());
+        let name = format!("layer {} of {}", layer.digest.short(), self.name());
         let blob = mounted.then(|| {
             let blob = self.blob(&layer.digest.to_string());
             graph.add(blob.named(format!("[sociable] {name}")))
@@ -344,9 +344,4 @@ fn before_digest(reference: &str) -> &str {
     reference
         .split_once('@')
         .map_or(reference, |(name, _)| name)
-}
-
-/// The beginning of a digest, for people.
-pub(crate) fn short(digest: &Digest) -> String {
-    digest.hex().chars().take(12).collect()
 }

@@ -2,58 +2,25 @@
 
 use std::pin::pin;
 
-use futures_util::future::{Either, select, try_join_all};
+use futures_util::future::{Either, select, try_join, try_join_all};
 use sociable_buildkit::gateway::{Nested, Warning};
 use sociable_buildkit::llb::{Graph, Output};
-use sociable_buildkit::{Error, Gateway, Options, Ref, Reply};
-use sociable_oci::Platform;
+use sociable_buildkit::{Error, Gateway, Options, Reply};
 use sociable_soci::outcome::LayerOutcome;
 use sociable_soci::parts::{self, Part};
 
-use crate::base::{Base, layers_in_history};
-use crate::chain::{Chain, NewLayer, chain};
+use crate::base::Base;
+use crate::chain::NewLayer;
 use crate::options::{self, Asked};
 use crate::output;
-use crate::platform;
 use crate::steps::{Given, Step, Workshop};
+use crate::target::{self, Target};
 use crate::task::{Made, Seen, Task};
 
 /// BuildKit's Dockerfile frontend, of whatever version it is.
 const DOCKERFILE: &str = "dockerfile.v0";
 /// Where BuildKit keeps the graph of the image that this program came in.
 const OWN_DEFINITION: &str = "/run/config/buildkit/metadata/frontend.bin";
-/// Where a result's config is.
-pub(crate) const CONFIG: &str = "containerimage.config";
-
-/// A result of dockerfile.v0 for one platform.
-#[derive(Debug, Clone)]
-pub(crate) struct Target {
-    /// Its ID in the result, if that has several.
-    pub(crate) id: Option<String>,
-    pub(crate) platform: Platform,
-    pub(crate) config: Vec<u8>,
-    /// The file system, as BuildKit knows it, and in the graph.
-    pub(crate) result: Ref,
-    pub(crate) head: Option<Output>,
-    pub(crate) chain: Chain,
-    pub(crate) base: Option<Base>,
-    /// Latest modification time, seconds since 1970.
-    pub(crate) epoch: Option<i64>,
-}
-
-impl Target {
-    /// Where its config is in the result.
-    pub(crate) fn config_key(&self) -> String {
-        config_key(self.id.as_deref())
-    }
-}
-
-fn config_key(id: Option<&str>) -> String {
-    match id {
-        Some(id) => format!("{CONFIG}/{id}"),
-        None => CONFIG.to_owned(),
-    }
-}
 
 /// A layer with what its step made: it may have needed none.
 #[derive(Debug, Clone)]
@@ -72,6 +39,13 @@ pub(crate) struct Built {
     pub(crate) target: Target,
     pub(crate) base: Vec<Layer>,
     pub(crate) new: Vec<Layer>,
+}
+
+impl Built {
+    /// All layers, lowest first.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = &Layer> {
+        self.base.iter().chain(&self.new)
+    }
 }
 
 /// Builds.
@@ -106,14 +80,7 @@ pub(crate) async fn build(gateway: &Gateway, given: &Options) -> Result<Reply, E
     }
     let engine = own_image(&mut graph)?;
     let capabilities = gateway.capabilities().await?;
-    let mut targets = targets(&reply, &mut graph)?;
-    for target in &mut targets {
-        target.epoch = target.epoch.or(asked.epoch);
-        if let Some(image) = &target.chain.base {
-            target.base = Some(Base::resolve(gateway, &graph, image).await?);
-        }
-        check_history(target)?;
-    }
+    let targets = target::all(gateway, &reply, &mut graph, &asked).await?;
     let workshop = Workshop {
         gateway,
         capabilities: &capabilities,
@@ -161,108 +128,73 @@ fn own_image(graph: &mut Graph) -> Result<Output, Error> {
         .ok_or_else(|| unknown("it is empty".to_owned()))
 }
 
-/// What dockerfile.v0 made, platform by platform.
-fn targets(reply: &Reply, graph: &mut Graph) -> Result<Vec<Target>, Error> {
-    let platforms = platform::listed(reply);
-    let mut targets = Vec::new();
-    for (id, result) in reply.refs.iter() {
-        let key = config_key(id);
-        let config = reply
-            .metadata
-            .get(&key)
-            .or_else(|| reply.metadata.get(CONFIG));
-        let config = config
-            .cloned()
-            .ok_or_else(|| Error::message(format!("the build's result has no config ({key})")))?;
-        let platform = id
-            .and_then(|id| platforms.get(id).cloned())
-            .or_else(|| platform::of_config(&config))
-            .ok_or_else(|| Error::message("the image's config names no platform"))?;
-        let head = match &result.definition {
-            Some(definition) => graph.import(definition)?,
-            None if result.is_empty() => None,
-            None => {
-                return Err(Error::message(
-                    "this BuildKit does not show the graph of a result; it is too old",
-                ));
-            }
-        };
-        let chain = chain(graph, head.as_ref()).map_err(|e| Error::message(e.to_string()))?;
-        targets.push(Target {
-            id: id.map(str::to_owned),
-            platform: platform.normalize(),
-            config,
-            result: result.clone(),
-            head,
-            chain,
-            base: None,
-            epoch: epoch(reply, id),
-        });
-    }
-    Ok(targets)
-}
-
-/// What dockerfile.v0 has found `SOURCE_DATE_EPOCH` to be.
-fn epoch(reply: &Reply, id: Option<&str>) -> Option<i64> {
-    let key = "source.date.epoch";
-    let own = id.and_then(|id| reply.metadata.get(&format!("{key}/{id}")));
-    let seconds = own.or_else(|| reply.metadata.get(key))?;
-    std::str::from_utf8(seconds).ok()?.parse().ok()
-}
-
-/// Compares the layers found with those that the config's history speaks of.
-fn check_history(target: &Target) -> Result<(), Error> {
-    let below = target.base.as_ref().map_or(0, |base| base.history);
-    let spoken_of = layers_in_history(&target.config)?.saturating_sub(below);
-    let instructed = target.chain.new.iter().filter(|layer| layer.instructed);
-    let found = instructed.count();
-    if spoken_of == found {
-        return Ok(());
-    }
-    Err(Error::message(format!(
-        "the layers of this image cannot be told for certain: its graph has {found} new ones, and the history in its config speaks of \
-         {spoken_of}; build with SOCI_OUTPUT=none, and index the image with `sociable convert`"
-    )))
-}
-
-/// Makes all layers, several at once. Gives the graph with all steps in it.
+/// Builds what dockerfile.v0 has described, and beside it all layers. Gives the graph with all steps in it.
 async fn layers(
     workshop: Workshop<'_>,
     targets: Vec<Target>,
 ) -> Result<(Graph, Vec<Built>), Error> {
     // What is built anew must be packed anew.
     let always = workshop.options.get("no-cache").is_some();
-    let (graph, built) = make_all(workshop, targets, always).await?;
-    if always || built.iter().all(fits_together) {
-        return Ok((graph, built));
+    let (mut graph, mut made) = {
+        let heads = targets.iter();
+        let heads = try_join_all(heads.map(|target| workshop.gateway.evaluate(&target.result)));
+        let made = make_all(workshop, &targets, always);
+        let (heads, made) = (pin!(heads), pin!(made));
+        // What fails in the Dockerfile is reported as dockerfile.v0's result reports it, with the Dockerfile's line, even if
+        // a layer's step meets the failure first.
+        match select(heads, made).await {
+            Either::Left((heads, made)) => {
+                heads?;
+                made.await?
+            }
+            Either::Right((made, heads)) => {
+                heads.await?;
+                made?
+            }
+        }
+    };
+    let mut all = targets.iter().zip(&made);
+    if !always && !all.all(|(target, made)| fit_together(&target.chain.new, &made.new)) {
+        // Some were made of what is no longer there.
+        (graph, made) = make_all(workshop, &targets, true).await?;
     }
-    // Some of the layers were made of what is no longer there: all are made once more.
-    let targets = built.into_iter().map(|built| built.target);
-    make_all(workshop, targets.collect(), true).await
+    let built = targets.into_iter().zip(made).map(|(target, made)| Built {
+        target,
+        base: made.base,
+        new: made.new,
+    });
+    Ok((graph, built.collect()))
 }
 
 /// Whether each layer was made on top of what the one below it was made of.
-fn fits_together(built: &Built) -> bool {
-    let layers = built.target.chain.new.iter().zip(&built.new);
-    let pairs = layers.clone().zip(layers.skip(1));
-    pairs
-        .into_iter()
-        .all(|((below, made_below), (above, made_above))| {
+fn fit_together(operations: &[NewLayer], layers: &[Layer]) -> bool {
+    let mut pairs = operations.windows(2).zip(layers.windows(2));
+    pairs.all(|pair| match pair {
+        ([below, above], [made_below, made_above]) => {
             let on_top = above.lower.as_ref() == Some(&below.upper);
             let (one, other) = (&made_below.seen.upper, &made_above.seen.lower);
             !on_top || one.is_none() || other.is_none() || one == other
-        })
+        }
+        _ => true,
+    })
 }
 
+/// The layers of a target.
+struct Layers {
+    base: Vec<Layer>,
+    new: Vec<Layer>,
+}
+
+/// Makes all layers, several at once.
 async fn make_all(
     workshop: Workshop<'_>,
-    targets: Vec<Target>,
+    targets: &[Target],
     always: bool,
-) -> Result<(Graph, Vec<Built>), Error> {
+) -> Result<(Graph, Vec<Layers>), Error> {
     let keep = output::keeps_base_layers(workshop.asked);
     let mut graph = workshop.graph.clone();
     let mut planned = Vec::new();
-    for target in &targets {
+    for target in targets {
         let base = match &target.base {
             Some(base) if keep || workshop.asked.base => {
                 plan_base(workshop, &mut graph, base, keep).await?
@@ -274,12 +206,16 @@ async fn make_all(
         let new = new.collect::<Result<Vec<_>, _>>()?;
         planned.push((base, new));
     }
-    let mut built = Vec::new();
-    for (target, (base, new)) in targets.into_iter().zip(planned) {
-        built.push(make(workshop, &graph, target, base, new));
-    }
-    let built = try_join_all(built).await?;
-    Ok((graph, built))
+    let all_of = |layers: Vec<Planned>| {
+        let graph = &graph;
+        async move { try_join_all(layers.iter().map(|layer| one(workshop, graph, layer))).await }
+    };
+    let made = planned.into_iter().map(async |(base, new)| {
+        let (base, new) = try_join(all_of(base), all_of(new)).await?;
+        Ok::<_, Error>(Layers { base, new })
+    });
+    let made = try_join_all(made).await?;
+    Ok((graph, made))
 }
 
 /// A layer that has a step, or needs none.
@@ -337,38 +273,7 @@ fn plan_new(
     Ok(Planned::Step(workshop.add(graph, &name, &task, &given)?))
 }
 
-/// Builds a target and its layers.
-async fn make(
-    workshop: Workshop<'_>,
-    graph: &Graph,
-    target: Target,
-    base: Vec<Planned>,
-    new: Vec<Planned>,
-) -> Result<Built, Error> {
-    let layers = async {
-        let base = base.iter().map(|layer| one(workshop, graph, layer));
-        let new = new.iter().map(|layer| one(workshop, graph, layer));
-        let both = futures_util::future::try_join(try_join_all(base), try_join_all(new));
-        both.await
-    };
-    // What fails in the Dockerfile is reported as dockerfile.v0's result reports it, with the Dockerfile's line, even if
-    // a layer's step meets the failure first.
-    let result = target.result.clone();
-    let head = workshop.gateway.evaluate(&result);
-    let (head, layers) = (pin!(head), pin!(layers));
-    let (base, new) = match select(head, layers).await {
-        Either::Left((head, layers)) => {
-            head?;
-            layers.await?
-        }
-        Either::Right((layers, head)) => {
-            head.await?;
-            layers?
-        }
-    };
-    Ok(Built { target, base, new })
-}
-
+/// Runs a layer's step, if it has one.
 async fn one(workshop: Workshop<'_>, graph: &Graph, layer: &Planned) -> Result<Layer, Error> {
     match layer {
         Planned::Known(part) => Ok(Layer {
@@ -388,5 +293,50 @@ async fn one(workshop: Workshop<'_>, graph: &Graph, layer: &Planned) -> Result<L
                 seen: made.seen,
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sociable_buildkit::llb::Source;
+    use sociable_oci::{Descriptor, Digest};
+
+    fn layer(lower: Option<&str>, upper: &str) -> Layer {
+        let name = |name: &str| name.to_owned();
+        Layer {
+            part: Part {
+                layer: Descriptor::of("", upper.as_bytes()),
+                diff_id: Digest::sha256_of(b""),
+                outcome: LayerOutcome::Copied,
+            },
+            created: None,
+            out: None,
+            seen: Seen {
+                lower: lower.map(name),
+                upper: Some(name(upper)),
+            },
+        }
+    }
+
+    #[test]
+    fn a_layer_of_another_build_does_not_fit() {
+        let mut graph = Graph::default();
+        let [one, two, linked] = ["one", "two", "linked"].map(|n| graph.add(Source::new(n)));
+        let operation = |lower: Option<&Output>, upper: &Output| NewLayer {
+            lower: lower.cloned(),
+            upper: upper.clone(),
+            name: String::new(),
+            instructed: true,
+        };
+        let stacked = [operation(None, &one), operation(Some(&one), &two)];
+        let fits = |layers: &[Layer]| fit_together(&stacked, layers);
+        assert!(fits(&[layer(None, "1"), layer(Some("1"), "2")]));
+        assert!(!fits(&[layer(None, "1 made again"), layer(Some("1"), "2")]));
+        // Where mounts do not tell, nobody can.
+        assert!(fits(&[layer(None, "1"), layer(None, "2")]));
+        // What is linked lies beside the others.
+        let beside = [operation(None, &one), operation(None, &linked)];
+        assert!(fit_together(&beside, &[layer(None, "1"), layer(None, "3")]));
     }
 }

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use sociable_oci::Descriptor;
 use sociable_soci::outcome::LayerOutcome;
 use sociable_soci::parts::Part;
-use sociable_soci::{Cancel, Event, Progress, Run, chain};
+use sociable_soci::{Cancel, Event, Progress, Run, chain, size};
 use sociable_ztoc::Time;
 
 use crate::options;
@@ -155,19 +155,15 @@ impl Progress for Log {
     }
 }
 
-fn size(bytes: u64) -> String {
-    bytesize::ByteSize::b(bytes).display().si().to_string()
-}
-
 fn line(layer: &Descriptor, outcome: &LayerOutcome) -> Option<String> {
-    let layer = format!("layer {} {}", layer.digest, size(layer.size));
+    let layer = format!("layer {} {}", layer.digest, size::show(layer.size));
     match outcome {
         LayerOutcome::Indexed(indexed) => Some(format!(
             "{layer}: {} of tar, {} entries, {} spans, zTOC {}",
-            size(indexed.uncompressed_size),
+            size::show(indexed.uncompressed_size),
             indexed.entries,
             indexed.spans,
-            size(indexed.ztoc_size)
+            size::show(indexed.ztoc_size)
         )),
         LayerOutcome::Skipped(reason) => {
             Some(format!("{layer}: not indexed, {}", options::why(reason)))

@@ -16,11 +16,15 @@
 //! | to change | look in |
 //! |---|---|
 //! | an option | [`options`] |
-//! | how layers are found | [`chain`] |
+//! | what dockerfile.v0 has made | [`target`] |
+//! | how layers are found in a graph | [`chain`] |
 //! | where base layers come from | [`base`] |
-//! | what a step is told, and answers | [`task`] |
+//! | which step a layer gets, and when | [`build`] |
+//! | what a step is told, and answers | [`task`]; how it is put into the graph: [`steps`] |
 //! | what a step does | [`engine`] |
+//! | what of two directories is a layer | `sociable_tar::diff` |
 //! | how the result leaves the build | [`output`] |
+//! | gRPC, LLB | `sociable_buildkit` |
 
 mod base;
 mod build;
@@ -30,6 +34,7 @@ mod options;
 mod output;
 mod platform;
 mod steps;
+mod target;
 mod task;
 
 use std::process::ExitCode;

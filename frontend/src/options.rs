@@ -2,10 +2,10 @@
 
 use sociable_buildkit::Options;
 use sociable_buildkit::llb::Network;
-use sociable_layer::pack::DEFAULT_LEVEL;
+use sociable_layer::pack::BUILD_LEVEL;
 use sociable_oci::registry::Reference;
-use sociable_soci::names;
 use sociable_soci::outcome::SkipReason;
+use sociable_soci::{names, size};
 
 use crate::task::Settings;
 
@@ -142,7 +142,7 @@ impl Asked {
                 prefetch: Vec::new(),
                 by: names::DEFAULT_BUILD_TOOL.to_owned(),
             },
-            level: DEFAULT_LEVEL,
+            level: BUILD_LEVEL,
             base: true,
             plain_http: Vec::new(),
             // It may also be a word, which is dockerfile.v0's to understand.
@@ -180,12 +180,14 @@ impl Asked {
                 )?;
             }
             "SOCI_SPAN_SIZE" => {
-                self.settings.span_size = size(value).map_err(wrong)?;
+                self.settings.span_size = size::parse(value).map_err(wrong)?;
                 if self.settings.span_size == 0 {
                     return Err(wrong("a span has at least one byte".to_owned()));
                 }
             }
-            "SOCI_MIN_LAYER_SIZE" => self.settings.min_layer_size = size(value).map_err(wrong)?,
+            "SOCI_MIN_LAYER_SIZE" => {
+                self.settings.min_layer_size = size::parse(value).map_err(wrong)?;
+            }
             "SOCI_COMPRESSION_LEVEL" => {
                 let level = value.parse().ok().filter(|level| *level <= 9);
                 self.level = level.ok_or_else(|| wrong("levels are 0 to 9".to_owned()))?;
@@ -230,15 +232,6 @@ fn list(value: &str) -> impl Iterator<Item = &str> {
         .split(',')
         .map(str::trim)
         .filter(|one| !one.is_empty())
-}
-
-fn size(text: &str) -> Result<u64, String> {
-    let size = text.parse::<bytesize::ByteSize>();
-    let size =
-        size.map_err(|_| "a number of bytes is expected, such as 4194304 or 4MiB".to_owned())?;
-    // The formats hold signed numbers.
-    i64::try_from(size.as_u64()).map_err(|_| "that is more than any file can have".to_owned())?;
-    Ok(size.as_u64())
 }
 
 #[cfg(test)]

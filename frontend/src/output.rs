@@ -14,7 +14,8 @@ use sociable_soci::{Cancel, Run, Silent};
 
 use crate::build::{Built, Layer};
 use crate::options::{self, Asked};
-use crate::steps::Workshop;
+use crate::steps::{Given, Workshop};
+use crate::task::Task;
 
 /// BuildKit's word for laying results over each other.
 const MERGE: &str = "mergeop";
@@ -84,6 +85,31 @@ fn put_together<'a>(
     graph.add(Merge::of(&all).named("[sociable] put the layout together"))
 }
 
+/// Pushes an image layout, in every build anew.
+async fn push(
+    workshop: Workshop<'_>,
+    graph: &mut Graph,
+    layout: &Output,
+    what: &str,
+    repositories: Vec<String>,
+    under_their_tags: bool,
+) -> Result<(), Error> {
+    let name = format!("push {what} to {}", repositories.join(", "));
+    let task = Task::Push {
+        repositories,
+        under_their_tags,
+        plain_http: workshop.asked.plain_http.clone(),
+    };
+    let given = Given {
+        layout: Some(layout),
+        registry: true,
+        always: true,
+        ..Given::default()
+    };
+    let step = workshop.add(graph, &name, &task, &given)?;
+    workshop.answer(graph, &step).await.map(|_| ())
+}
+
 /// Makes the documents of images, and says for which there is no index.
 async fn assemble(
     workshop: Workshop<'_>,
@@ -109,8 +135,7 @@ async fn report(gateway: &Gateway, built: &[Built], assembly: &Assembly) -> Resu
         let Some(about) = built.target.head.as_ref().filter(|_| index.is_none()) else {
             continue;
         };
-        let layers = built.base.iter().chain(&built.new);
-        let reasons = layers.map(|layer| match &layer.part.outcome {
+        let reasons = built.layers().map(|layer| match &layer.part.outcome {
             LayerOutcome::Skipped(reason) => {
                 format!(
                     "layer {}: {}",

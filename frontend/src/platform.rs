@@ -36,7 +36,17 @@ pub(crate) fn of_config(config: &[u8]) -> Option<Platform> {
     Some(Config::parse(config).ok()?.platform())
 }
 
-/// As LLB has it.
+/// For LLB.
+pub(crate) fn to_llb(platform: &Platform) -> pb::Platform {
+    pb::Platform {
+        architecture: platform.architecture.clone(),
+        os: platform.os.clone(),
+        variant: platform.variant.clone(),
+        ..pb::Platform::default()
+    }
+}
+
+/// Of LLB.
 pub(crate) fn from_llb(platform: &pb::Platform) -> Platform {
     Platform {
         variant: platform.variant.clone(),

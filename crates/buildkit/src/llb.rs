@@ -37,10 +37,7 @@ impl Inputs {
     /// The number under which an operation knows an input.
     pub(crate) fn number(&mut self, output: Option<&Output>) -> i64 {
         let Some(output) = output else { return EMPTY };
-        let input = pb::Input {
-            digest: output.digest().to_owned(),
-            index: output.index(),
-        };
+        let input = output.input();
         let at = self.0.iter().position(|known| *known == input);
         let at = at.unwrap_or_else(|| {
             self.0.push(input);

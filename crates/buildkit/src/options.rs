@@ -36,9 +36,8 @@ impl Options {
     #[must_use]
     pub fn are_there() -> bool {
         std::env::vars_os().any(|(name, _)| {
-            name.to_str().is_some_and(|n| {
-                n.starts_with("BUILDKIT_FRONTEND_OPT_") || n == "BUILDKIT_SESSION_ID"
-            })
+            name.to_str()
+                .is_some_and(|n| n.starts_with(VARIABLE) || n == "BUILDKIT_SESSION_ID")
         })
     }
 

@@ -168,11 +168,6 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// The first digits of a digest: enough to tell layers apart.
-pub(crate) fn short(digest: &Digest) -> String {
-    digest.hex().chars().take(12).collect()
-}
-
 fn verb(work: Work) -> &'static str {
     match work {
         Work::Index => "indexing",
@@ -183,7 +178,7 @@ fn verb(work: Work) -> &'static str {
 }
 
 fn done(layer: &Descriptor, outcome: &LayerOutcome) -> String {
-    let head = format!("layer {} {}", short(&layer.digest), text::size(layer.size));
+    let head = format!("layer {} {}", layer.digest.short(), text::size(layer.size));
     match outcome {
         LayerOutcome::Indexed(indexed) => format!(
             "{head}: {}, zTOC {}{}",
@@ -195,7 +190,7 @@ fn done(layer: &Descriptor, outcome: &LayerOutcome) -> String {
         // May be any blob of an image that is no layer.
         LayerOutcome::Copied => format!(
             "blob  {} {}: copied",
-            short(&layer.digest),
+            layer.digest.short(),
             text::size(layer.size)
         ),
     }
@@ -239,7 +234,7 @@ impl Bars {
             Event::Start { layer, work } => {
                 let bar = self.all.add(ProgressBar::new(layer.size));
                 bar.set_style(style("  {msg} {bar:30} {bytes}/{total_bytes}"));
-                bar.set_message(format!("{} {}", verb(*work), short(&layer.digest)));
+                bar.set_message(format!("{} {}", verb(*work), layer.digest.short()));
                 self.lock().insert(layer.digest, bar);
             }
             Event::Bytes { layer, bytes } => {

@@ -4,22 +4,8 @@ use sociable_soci::outcome::Origin;
 use std::fmt::Write as _;
 
 use bstr::ByteSlice as _;
-use bytesize::ByteSize;
 
-/// A size as people write it: `4194304`, `4MiB`, `10MB`.
-pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
-    let size: ByteSize = text
-        .parse()
-        .map_err(|_| "expected a number of bytes, such as 4194304, 4MiB or 10MB".to_owned())?;
-    // The formats hold signed numbers.
-    i64::try_from(size.as_u64()).map_err(|_| "that is more than any file can have".to_owned())?;
-    Ok(size.as_u64())
-}
-
-/// A size as people read it: `1.2 GB`.
-pub(crate) fn size(bytes: u64) -> String {
-    ByteSize::b(bytes).display().si().to_string()
-}
+pub(crate) use sociable_soci::size::{parse as parse_size, show as size};
 
 /// A share of a whole: `3.2 %`.
 #[allow(clippy::cast_precision_loss, reason = "for people")]
@@ -81,17 +67,6 @@ pub(crate) fn origin(origin: Origin) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_read() {
-        assert_eq!(parse_size("4194304"), Ok(4 << 20));
-        assert_eq!(parse_size("4MiB"), Ok(4 << 20));
-        assert_eq!(parse_size("10MB"), Ok(10_000_000));
-        assert_eq!(parse_size("0"), Ok(0));
-        for bad in ["", "-1", "many", "4 elephants", "18446744073709551615"] {
-            assert!(parse_size(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn names_stay_on_their_line() {

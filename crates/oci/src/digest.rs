@@ -96,6 +96,12 @@ impl Digest {
         hex::encode(self.as_bytes())
     }
 
+    /// The first twelve digits, which is enough for people.
+    #[must_use]
+    pub fn short(&self) -> String {
+        hex::encode(&self.as_bytes()[..6])
+    }
+
     /// The raw sum.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

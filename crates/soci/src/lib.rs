@@ -46,6 +46,7 @@ pub mod remove;
 pub mod repack;
 pub mod settings;
 pub mod single;
+pub mod size;
 pub mod soci_index;
 pub mod stream;
 pub mod tree;

@@ -6,14 +6,14 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use sociable_layer::pack::{PackEntry, SourceError};
+use sociable_layer::pack::{PackEntry, SourceError, entries};
 use sociable_layer::{PackError, PackOptions};
 use sociable_oci::document::History;
 use sociable_oci::{
     BlobWriter, Config, Descriptor, Digest, Hashing, Index, Manifest, Platform, Sink, Source,
     media_type,
 };
-use sociable_tar::walk::{self, Found};
+use sociable_tar::walk;
 
 use crate::cache::Cache;
 use crate::convert::{Report, assemble};
@@ -117,13 +117,9 @@ pub fn pack(sink: Box<dyn Sink>, options: Options<'_>, run: Run<'_>) -> Result<R
     let mut outcomes = layers::process(job, &planned)?;
 
     let part = {
-        let entries = walk::Walk::new(directory, walk).filter_map(|found| match found {
-            Ok(Found::Entry(entry)) => Some(Ok(*entry)),
-            Ok(Found::Skipped { name, reason }) => {
-                run.note(&format!("{name} is left out: it is {reason}"));
-                None
-            }
-            Err(error) => Some(Err(error.into())),
+        let walk = walk::Walk::new(directory, walk);
+        let entries = entries(walk, |name, what| {
+            run.note(&format!("{name} is left out: it is {what}"));
         });
         let place = directory.display().to_string();
         layer(job, entries, &place, level, min_layer_size)?

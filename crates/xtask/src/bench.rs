@@ -107,6 +107,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// What a command took; what was not measured is no number.
 #[derive(Clone, Debug)]
 struct Took {
     wall: f64,
@@ -382,6 +383,14 @@ fn copy(image: &Path, to: &Path) -> Result<PathBuf> {
     Ok(to.to_owned())
 }
 
+fn measured(value: f64, show: impl Fn(f64) -> String) -> String {
+    if value.is_nan() {
+        "–".to_owned()
+    } else {
+        show(value)
+    }
+}
+
 struct Table {
     markdown: bool,
     rows: Vec<[String; 6]>,
@@ -401,8 +410,8 @@ impl Table {
                 what.to_owned(),
                 who.to_owned(),
                 format!("{own:.2} s"),
-                format!("{:.2} s", mid(took, |t| t.cpu)),
-                format!("{:.0} MB", mid(took, |t| t.rss)),
+                measured(mid(took, |t| t.cpu), |cpu| format!("{cpu:.2} s")),
+                measured(mid(took, |t| t.rss), |rss| format!("{rss:.0} MB")),
                 format!("{:.1}×", wall / own),
             ]);
         }

@@ -68,17 +68,12 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     }
     let dir = context()?;
     println!(
-        "\nTheir image, with docker:\n  docker buildx bake --file {0}/docker-bake.hcl --set '*.tags=REPOSITORY:TAG' --push\n\
-         or without, one for each architecture:\n  {1}",
-        dir.display(),
-        PACK
+        "\nTheir image, with docker:\n  docker buildx bake --file {}/docker-bake.hcl --set '*.tags=REPOSITORY:TAG' --push\n\
+         or without: frontend/README.md",
+        dir.display()
     );
     Ok(())
 }
-
-/// How it is done without docker; `frontend/README.md` says the same.
-const PACK: &str = "sociable pack target/frontend/root-amd64 docker://REPOSITORY:TAG-amd64 --platform linux/amd64 --owner 0:0 --entrypoint /sociable-frontend \
-     --label moby.buildkit.frontend.network.none=true --label moby.buildkit.frontend.caps=…";
 
 /// A directory with the files that make the image, as far as they have been built.
 pub(crate) fn context() -> Result<PathBuf> {

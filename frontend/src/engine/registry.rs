@@ -60,7 +60,7 @@ pub(super) fn hint(error: &EngineError) -> Option<String> {
         Failure::Transport {
             connecting: true, ..
         } => format!(
-            "can {host} be reached from a container of this builder? --network=host (and --allow network.host) gives it the host's network"
+            "can {host} be reached from a container of this builder? --network=host, if the builder allows it, gives it the host's network"
         ),
         Failure::Credentials(_)
         | Failure::Status {

@@ -11,7 +11,7 @@ use crate::build::Built;
 
 /// How a layer came to be.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Made {
+pub(super) struct Origin {
     /// When, RFC 3339.
     pub(super) created: Option<String>,
     /// By what.
@@ -19,10 +19,10 @@ pub(super) struct Made {
 }
 
 /// How all layers of an image came to be, lowest first. Layers of the base image need not have been looked at.
-pub(super) fn made(built: &Built) -> Vec<Made> {
+pub(super) fn origins(built: &Built) -> Vec<Origin> {
     let base = built.target.base.as_ref();
     let below = base.map_or(0, |base| base.diff_ids.len());
-    let below = (0..below).map(|number| Made {
+    let below = (0..below).map(|number| Origin {
         created: built
             .base
             .get(number)
@@ -30,7 +30,7 @@ pub(super) fn made(built: &Built) -> Vec<Made> {
         by: base.map(Base::pulled_from).unwrap_or_default(),
     });
     let above = built.new.iter().zip(&built.target.chain.new);
-    let above = above.map(|(layer, operation)| Made {
+    let above = above.map(|(layer, operation)| Origin {
         created: layer.created.clone(),
         by: operation.name.clone(),
     });
@@ -42,7 +42,7 @@ pub(super) fn made(built: &Built) -> Vec<Made> {
 pub(super) fn complete(
     config: &[u8],
     diff_ids: &[Digest],
-    made: &[Made],
+    origins: &[Origin],
     epoch: Option<i64>,
 ) -> Result<Vec<u8>, Error> {
     let mut config = parse(config)?;
@@ -52,8 +52,8 @@ pub(super) fn complete(
     );
     let epoch = epoch.and_then(|seconds| Time { seconds, nanos: 0 }.to_rfc3339());
     let mut history = take_history(&mut config);
-    add_missing(&mut history, made);
-    fill(&mut history, made, epoch.as_deref());
+    add_missing(&mut history, origins);
+    fill(&mut history, origins, epoch.as_deref());
     let last = history.last().and_then(|entry| entry.get("created"));
     let last = last.cloned();
     config.insert("history".to_owned(), Value::Array(history));
@@ -65,11 +65,11 @@ pub(super) fn complete(
 
 /// Speaks of all layers in a config that BuildKit will complete: it knows where layers were fetched from, and not what made them.
 /// `None` for a config that speaks of all.
-pub(super) fn name_layers(config: &[u8], made: &[Made]) -> Result<Option<Vec<u8>>, Error> {
+pub(super) fn name_layers(config: &[u8], origins: &[Origin]) -> Result<Option<Vec<u8>>, Error> {
     let mut config = parse(config)?;
     let mut history = take_history(&mut config);
     let before = history.len();
-    add_missing(&mut history, made);
+    add_missing(&mut history, origins);
     if history.len() == before {
         return Ok(None);
     }
@@ -95,9 +95,9 @@ fn take_history(config: &mut Map<String, Value>) -> Vec<Value> {
 }
 
 /// Adds an entry for each of the last layers, if the history speaks of fewer than there are.
-fn add_missing(history: &mut Vec<Value>, made: &[Made]) {
+fn add_missing(history: &mut Vec<Value>, origins: &[Origin]) {
     let spoken_of = history.iter().filter(|entry| !is_empty(entry)).count();
-    for layer in made.iter().skip(spoken_of) {
+    for layer in origins.iter().skip(spoken_of) {
         history.push(json!({ "created_by": layer.by, "comment": "buildkit.exporter.image.v0" }));
     }
 }
@@ -108,7 +108,7 @@ fn is_empty(entry: &Value) -> bool {
 }
 
 /// Gives entries without a time one: that of their layer, else of the first layer behind the gap, else of what is before.
-fn fill(history: &mut [Value], made: &[Made], epoch: Option<&str>) {
+fn fill(history: &mut [Value], origins: &[Origin], epoch: Option<&str>) {
     let time = |entry: &Value| {
         entry
             .get("created")
@@ -119,7 +119,7 @@ fn fill(history: &mut [Value], made: &[Made], epoch: Option<&str>) {
         Some(epoch) if time > epoch => epoch.to_owned(),
         _ => time.to_owned(),
     };
-    let mut layers = made.iter();
+    let mut layers = origins.iter();
     for entry in history.iter_mut() {
         let layer = if is_empty(entry) { None } else { layers.next() };
         if time(entry).is_none()
@@ -162,12 +162,12 @@ mod tests {
 
     fn complete_json(config: &Value, created: &[Option<String>], epoch: Option<i64>) -> Value {
         let digest = Digest::sha256_of(b"x");
-        let made = created.iter().map(|created| Made {
+        let origins = created.iter().map(|created| Origin {
             created: created.clone(),
             by: "a step".to_owned(),
         });
-        let made: Vec<_> = made.collect();
-        let bytes = complete(config.to_string().as_bytes(), &[digest], &made, epoch).unwrap();
+        let origins: Vec<_> = origins.collect();
+        let bytes = complete(config.to_string().as_bytes(), &[digest], &origins, epoch).unwrap();
         serde_json::from_slice(&bytes).unwrap()
     }
 

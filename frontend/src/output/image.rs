@@ -9,19 +9,17 @@
 //! from a registry's garbage collection.
 
 use serde_json::json;
-use sociable_buildkit::llb::{Diff, Merge, Output, Source};
+use sociable_buildkit::llb::{Diff, Graph, Merge, Output, Source};
 use sociable_buildkit::{Error, Ref, Reply, reply::Refs};
+use sociable_oci::document::REF_NAME;
 use sociable_oci::{Descriptor, Digest, Manifest, media_type};
 use sociable_soci::names;
 use sociable_soci::parts::Image;
 
-use super::{assemble, config, put_together};
-use crate::build::{Built, Layer};
-use crate::steps::{Given, Workshop};
-use crate::task::Task;
-
-/// Reference of a tag in an image layout.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+use super::{assemble, config, push, put_together};
+use crate::build::Built;
+use crate::platform;
+use crate::steps::Workshop;
 
 pub(super) async fn finish(
     workshop: Workshop<'_>,
@@ -34,7 +32,7 @@ pub(super) async fn finish(
             platform: built.target.platform.clone(),
             // BuildKit writes the real one.
             config: b"{}".to_vec(),
-            parts: all(built).map(|layer| layer.part.clone()).collect(),
+            parts: built.layers().map(|layer| layer.part.clone()).collect(),
         })
         .collect();
     let assembly = assemble(workshop, built, &images).await?;
@@ -59,27 +57,28 @@ pub(super) async fn finish(
     roots.extend(staged.iter().flatten().cloned());
 
     let mut graph = workshop.graph.clone();
-    let layout = put_together(&mut graph, built.iter().flat_map(all), &documents, roots);
+    let layout = put_together(
+        &mut graph,
+        built.iter().flat_map(Built::layers),
+        &documents,
+        roots,
+    );
     let repositories: Vec<String> = workshop
         .asked
         .repositories
         .iter()
         .map(|repository| repository.name.to_string())
         .collect();
-    let task = Task::Push {
-        repositories: repositories.clone(),
-        under_their_tags: false,
-        plain_http: workshop.asked.plain_http.clone(),
-    };
-    let given = Given {
-        layout: Some(&layout),
-        registry: true,
-        always: true,
-        ..Given::default()
-    };
-    let name = format!("push layers and index to {}", repositories.join(", "));
-    let step = workshop.add(&mut graph, &name, &task, &given)?;
-    workshop.answer(&graph, &step).await?;
+    let what = "layers and index";
+    push(
+        workshop,
+        &mut graph,
+        &layout,
+        what,
+        repositories.clone(),
+        false,
+    )
+    .await?;
 
     let mut refs = Vec::new();
     for ((built, staged), index) in built.iter().zip(&staged).zip(&assembly.soci_indexes) {
@@ -96,7 +95,9 @@ pub(super) async fn finish(
         };
         if let Some(index) = index {
             annotate(&mut reply, built, index);
-            if let Some(config) = config::name_layers(&built.target.config, &config::made(built))? {
+            if let Some(config) =
+                config::name_layers(&built.target.config, &config::origins(built))?
+            {
                 reply.metadata.insert(built.target.config_key(), config);
             }
         }
@@ -104,10 +105,6 @@ pub(super) async fn finish(
     }
     reply.refs = same_shape(refs);
     Ok(reply)
-}
-
-fn all(built: &Built) -> impl Iterator<Item = &Layer> {
-    built.base.iter().chain(&built.new)
 }
 
 /// A manifest of the new layers alone; none if there are none.
@@ -138,17 +135,10 @@ fn stage(built: &Built, documents: &mut Vec<Vec<u8>>) -> Option<Descriptor> {
 }
 
 /// The image with the layers that are in the registry.
-fn restack(graph: &mut sociable_buildkit::llb::Graph, built: &Built, staged: &str) -> Output {
-    let platform = &built.target.platform;
-    let platform = sociable_buildkit::proto::pb::Platform {
-        architecture: platform.architecture.clone(),
-        os: platform.os.clone(),
-        variant: platform.variant.clone(),
-        ..Default::default()
-    };
+fn restack(graph: &mut Graph, built: &Built, staged: &str) -> Output {
     let name = format!("[sociable] the layers made for {}", built.target.platform);
     let source = Source::image(staged)
-        .platform(Some(platform))
+        .platform(Some(platform::to_llb(&built.target.platform)))
         // It may be gone from the registry since, as nothing lists it.
         .always()
         .named(name);

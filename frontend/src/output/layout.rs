@@ -6,9 +6,9 @@ use sociable_buildkit::{Error, Reply};
 use sociable_soci::parts::Image;
 
 use super::{assemble, config, put_together};
-use crate::build::{Built, CONFIG};
-use crate::steps::{Given, Workshop};
-use crate::task::Task;
+use crate::build::Built;
+use crate::steps::Workshop;
+use crate::target::CONFIG;
 
 /// Said by an image that is none.
 const NOTICE: &str = "this is an OCI image layout in the place of an image, made with SOCI_OUTPUT=layout: \
@@ -45,21 +45,16 @@ pub(super) async fn push(
     let mut graph = workshop.graph.clone();
     let layout = layout(workshop, &mut graph, built).await?;
     let repositories = workshop.asked.repositories.iter();
-    let repositories: Vec<String> = repositories.map(ToString::to_string).collect();
-    let task = Task::Push {
-        repositories: repositories.clone(),
-        under_their_tags: true,
-        plain_http: workshop.asked.plain_http.clone(),
-    };
-    let given = Given {
-        layout: Some(&layout),
-        registry: true,
-        always: true,
-        ..Given::default()
-    };
-    let name = format!("push {}", repositories.join(", "));
-    let step = workshop.add(&mut graph, &name, &task, &given)?;
-    workshop.answer(&graph, &step).await?;
+    let repositories = repositories.map(ToString::to_string).collect();
+    super::push(
+        workshop,
+        &mut graph,
+        &layout,
+        "the image",
+        repositories,
+        true,
+    )
+    .await?;
     Ok(reply)
 }
 
@@ -70,21 +65,20 @@ async fn layout(
 ) -> Result<Output, Error> {
     let mut images = Vec::new();
     for built in built {
-        let layers = || built.base.iter().chain(&built.new);
-        let diff_ids: Vec<_> = layers().map(|layer| layer.part.diff_id).collect();
+        let diff_ids: Vec<_> = built.layers().map(|layer| layer.part.diff_id).collect();
         images.push(Image {
             platform: built.target.platform.clone(),
             config: config::complete(
                 &built.target.config,
                 &diff_ids,
-                &config::made(built),
+                &config::origins(built),
                 built.target.epoch,
             )?,
-            parts: layers().map(|layer| layer.part.clone()).collect(),
+            parts: built.layers().map(|layer| layer.part.clone()).collect(),
         });
     }
     let assembly = assemble(workshop, built, &images).await?;
-    let layers = built.iter().flat_map(|b| b.base.iter().chain(&b.new));
+    let layers = built.iter().flat_map(Built::layers);
     let roots = vec![assembly.image.clone()];
     Ok(put_together(graph, layers, &assembly.documents, roots))
 }

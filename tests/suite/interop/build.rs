@@ -100,12 +100,10 @@ fn docker_knows_it_as_a_plugin() {
     let Some(stack) = start() else { return };
     let sociable = stack.sociable([""; 0]);
     let binary = sociable.get_args().last().expect("the binary").to_owned();
-    let _ = stack.run("mkdir -p /root/.docker/cli-plugins").ok();
-    let mut link = stack.command(["ln", "-sf"]);
-    let _ = run(link
-        .arg(&binary)
-        .arg("/root/.docker/cli-plugins/docker-sociable"))
-    .ok();
+    let script =
+        "mkdir -p ~/.docker/cli-plugins && ln -sf \"$0\" ~/.docker/cli-plugins/docker-sociable";
+    let mut link = stack.command(["bash", "-euc", script]);
+    let _ = run(link.arg(&binary)).ok();
     assert!(stack.run("docker --help").ok().text().contains("sociable*"));
     let mut command = stack.command([
         "docker",

@@ -28,6 +28,14 @@ impl Output {
         self.index
     }
 
+    /// As an input of others.
+    pub(crate) fn input(&self) -> pb::Input {
+        pb::Input {
+            digest: self.digest.clone(),
+            index: self.index,
+        }
+    }
+
     /// Another result of the same operation.
     #[must_use]
     pub fn nth(&self, index: i64) -> Self {
@@ -241,10 +249,7 @@ impl Graph {
             }
         }
         let end = pb::Op {
-            inputs: vec![pb::Input {
-                digest: output.digest.clone(),
-                index: output.index,
-            }],
+            inputs: vec![output.input()],
             ..pb::Op::default()
         };
         definition.def.push(end.encode_to_vec());

@@ -16,7 +16,7 @@ impl Merge {
     #[must_use]
     pub fn of<'a>(outputs: impl IntoIterator<Item = &'a Output>) -> Self {
         Self {
-            inputs: outputs.into_iter().map(input).collect(),
+            inputs: outputs.into_iter().map(Output::input).collect(),
             name: String::new(),
         }
     }
@@ -60,7 +60,7 @@ impl Diff {
         // Each is an input of its own, even if they are the same: BuildKit 0.25 panics otherwise.
         let mut number = |output: Option<&Output>| {
             let Some(output) = output else { return EMPTY };
-            inputs.push(input(output));
+            inputs.push(output.input());
             i64::try_from(inputs.len() - 1).unwrap_or(i64::MAX)
         };
         Self {
@@ -83,12 +83,5 @@ impl Build for Diff {
             ..pb::Op::default()
         };
         (op, named(""))
-    }
-}
-
-fn input(output: &Output) -> pb::Input {
-    pb::Input {
-        digest: output.digest().to_owned(),
-        index: output.index(),
     }
 }

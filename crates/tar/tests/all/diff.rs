@@ -8,25 +8,12 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use proptest::prelude::*;
-use rustix::fs::{CWD, FileType, Mode, Timespec, Timestamps};
+use rustix::fs::{CWD, FileType, Mode};
 use sociable_tar::diff::{Change, Diff};
 use sociable_tar::{Header, Kind};
 
 use crate::go::note;
-
-/// Sets the time of something, not following it.
-fn set_time(path: &Path, secs: i64, nanos: i64) {
-    let time = Timespec {
-        tv_sec: secs,
-        tv_nsec: nanos,
-    };
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
-    let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
-    rustix::fs::utimensat(CWD, path, &times, flags).expect("utimensat");
-}
+use crate::walk::set_time;
 
 /// Two directories, to be filled the same way and then changed.
 struct Pair {

@@ -1,6 +1,6 @@
 //! All integration tests of the crate, in one binary.
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod diff;
 mod differential;
 mod generate;

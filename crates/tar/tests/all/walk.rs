@@ -13,7 +13,7 @@ use sociable_tar::{Excludes, Header, Kind, TarWriter, Time, WalkEntry};
 use crate::{go::note, read_whole};
 
 /// Sets the time of something, not following it.
-fn set_time(path: &Path, secs: i64, nanos: i64) {
+pub(crate) fn set_time(path: &Path, secs: i64, nanos: i64) {
     let time = Timespec {
         tv_sec: secs,
         tv_nsec: nanos,

@@ -107,8 +107,8 @@ impl Drop for Elsewhere {
 pub(super) fn wall(seconds: f64) -> Took {
     Took {
         wall: seconds,
-        cpu: 0.0,
-        rss: 0.0,
+        cpu: f64::NAN,
+        rss: f64::NAN,
     }
 }
 
