@@ -7,5 +7,7 @@
 //! input or output.
 
 pub mod span;
+pub mod trace;
 
 pub use span::{Boundary, SizeSpans, SpanPlanner};
+pub use trace::{Trace, TraceError, TracedFile};
