@@ -11,6 +11,7 @@ use sociable_soci::{IndexSettings, Platforms, names};
 
 use crate::commands;
 use crate::error::CliError;
+use crate::policy::PolicyArgs;
 use crate::progress::{self, Shown};
 use crate::text::parse_size;
 
@@ -257,6 +258,8 @@ pub(crate) struct ZtocArgs {
     /// Write an index even of a layer that soci-snapshotter cannot read through one (PAX sparse files)
     #[arg(long)]
     allow_unreadable: bool,
+    #[command(flatten)]
+    policy: PolicyArgs,
 }
 
 /// How the layers of an image are indexed.
@@ -311,8 +314,10 @@ pub(crate) struct CacheArgs {
 }
 
 impl ZtocArgs {
-    pub(crate) fn settings(&self) -> IndexSettings {
-        IndexSettings {
+    /// # Errors
+    /// When a policy cannot be had.
+    pub(crate) fn settings(&self) -> Result<IndexSettings, CliError> {
+        Ok(IndexSettings {
             span_size: self.span_size,
             build_tool_identifier: self.build_tool_identifier.clone(),
             allow_unreadable: self.allow_unreadable,
@@ -321,8 +326,10 @@ impl ZtocArgs {
                 ratio: self.max_ratio,
                 ..Limits::default()
             },
+            policies: self.policy.policies()?,
+            compact: self.policy.compact(),
             ..IndexSettings::default()
-        }
+        })
     }
 }
 
@@ -356,7 +363,7 @@ impl IndexArgs {
             xattr_optimization: self.optimizations.contains(&Optimization::Xattr),
             prefetch,
             force: run.force,
-            ..self.ztoc.settings()
+            ..self.ztoc.settings()?
         })
     }
 }

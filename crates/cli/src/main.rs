@@ -17,6 +17,7 @@ mod error;
 mod heap;
 mod output;
 mod plugin;
+mod policy;
 mod progress;
 mod registry_hint;
 mod text;

@@ -89,6 +89,11 @@ impl Deflater {
         })
     }
 
+    /// Goes on at another level, 0 to 9; a higher one counts as 9.
+    pub fn set_level(&mut self, level: u8) {
+        self.level = level.min(9);
+    }
+
     /// Appends `input`, compressed, to `out`. `dictionary` is the uncompressed stream before it
     /// (its last [`WINDOW_SIZE`] bytes are used). Where `last` is set the stream ends here.
     ///

@@ -4,6 +4,7 @@ use std::io;
 
 use bstr::BString;
 use sociable_flate::InflateError;
+use sociable_policy::PolicyError;
 use sociable_tar::TarError;
 use sociable_ztoc::CheckError;
 
@@ -45,6 +46,9 @@ pub enum IndexError {
         /// What is wrong with it.
         why: String,
     },
+    /// A policy did not answer.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The tar inside is malformed.
     #[error("the layer is not a valid tar: {0}")]
     Tar(#[from] TarError),

@@ -1,13 +1,18 @@
 //! Indexing of gzip layers: a walk through deflate's blocks.
 //!
 //! A span can begin where a block ends. Stopping at each costs a tenth of the time, so the walk
-//! goes straight on until the planner [wants to be asked](SpanPlanner::ask_after), and from there
+//! goes straight on until the planner [wants to be asked](sociable_policy::Ask), and from there
 //! from block end to block end.
+//!
+//! A planner may [look ahead](SpanPlanner::look_ahead). Then block ends wait, with their windows, until enough of
+//! what follows is known; and so do the chunks of the blob in which they lie.
 
+use std::collections::VecDeque;
 use std::io::Read;
 
 use sociable_flate::{InflateError, Inflater, Step, Stop, WINDOW_SIZE};
-use sociable_policy::{Boundary, SpanPlanner};
+use sociable_policy::span::MAX_LOOK_AHEAD;
+use sociable_policy::{Ask, Candidate, SpanPlanner};
 use sociable_ztoc::{Checkpoint, GzipSpans, Spans, Window, Ztoc};
 
 use crate::digests::{Cut, DiffHasher, Hasher};
@@ -18,6 +23,10 @@ use crate::{IndexError, Limits};
 
 /// Output collected before the window is moved to the front again.
 const OUTPUT: usize = 512 * 1024;
+/// Most block ends that wait for a decision: 2 MiB of windows.
+const MAX_WAITING: usize = 64;
+/// Most chunks that are kept because a block end in them waits.
+const MAX_HELD: usize = 4;
 
 pub(crate) fn index(
     blob: impl Read + Send,
@@ -34,28 +43,50 @@ pub(crate) fn index(
         } else {
             None
         };
+        let ask = options.planner.start()?;
+        let look_ahead = options.planner.look_ahead();
         let mut walk = Walk {
             inflater,
-            planner: options.planner,
             limits: options.limits,
-            table: Table::new(options.limits, options.allow_unreadable),
+            table: Table::new(
+                options.limits,
+                options.allow_unreadable,
+                options.planner.wants_entries(),
+            ),
+            planner: options.planner,
+            look_ahead: look_ahead.map(|bytes| bytes.min(MAX_LOOK_AHEAD)),
             output: vec![0; WINDOW_SIZE + OUTPUT],
             pool: output_pool,
             filled: WINDOW_SIZE,
             compressed: 0,
             uncompressed: 0,
             last_cut: 0,
-            ask_at: 0,
+            asked_at: 0,
+            ask,
+            waiting: VecDeque::new(),
+            chunk: 0,
+            cuts: VecDeque::new(),
             checkpoints: Vec::new(),
             state: State::Header { first: true },
             diff,
         };
+        let mut held: VecDeque<Vec<u8>> = VecDeque::new();
+        let mut done = 0;
         for chunk in &chunks {
             let chunk = chunk?;
-            let cuts = walk.chunk(&chunk)?;
-            hasher.chunk(chunk, cuts);
+            walk.chunk(&chunk)?;
+            held.push_back(chunk);
+            while done < walk.first_undecided() {
+                let Some(chunk) = held.pop_front() else { break };
+                hasher.chunk(chunk, walk.cuts_of(done));
+                done += 1;
+            }
         }
         walk.end()?;
+        for chunk in held {
+            hasher.chunk(chunk, walk.cuts_of(done));
+            done += 1;
+        }
         let (entries, uncompressed_size) = walk.table.finish()?;
         let rest = WINDOW_SIZE..walk.filled;
         let diff_id = walk.diff.map(|diff| diff.finish(walk.output, rest));
@@ -91,9 +122,19 @@ enum State {
     Between,
 }
 
+/// A block end about which the planner was not asked yet.
+struct Waiting {
+    checkpoint: Checkpoint,
+    /// In which chunk it lies, and where.
+    chunk: u64,
+    cut: Cut,
+}
+
 struct Walk<'a, 'scope> {
     inflater: Inflater,
     planner: &'a mut dyn SpanPlanner,
+    /// How far the planner looks ahead, if it does.
+    look_ahead: Option<u64>,
     limits: Limits,
     table: Table,
     /// A window of what was put out before, then room for more.
@@ -107,17 +148,24 @@ struct Walk<'a, 'scope> {
     /// Tar bytes put out.
     uncompressed: u64,
     last_cut: u64,
-    /// Tar bytes before which no block end is of interest.
-    ask_at: u64,
+    /// Where the planner was asked last, in tar bytes.
+    asked_at: u64,
+    /// When it wants to be asked again.
+    ask: Ask,
+    /// Block ends in order; empty unless the planner looks ahead.
+    waiting: VecDeque<Waiting>,
+    /// Chunks walked through.
+    chunk: u64,
+    /// Where spans begin, and in which chunk, until it is hashed.
+    cuts: VecDeque<(u64, Cut)>,
     checkpoints: Vec<Checkpoint>,
     state: State,
     diff: Option<DiffHasher<'scope>>,
 }
 
 impl Walk<'_, '_> {
-    /// Walks through the next chunk of the blob; returns the spans that begin in it.
-    fn chunk(&mut self, chunk: &[u8]) -> Result<Vec<Cut>, IndexError> {
-        let mut cuts = Vec::new();
+    /// Walks through the next chunk of the blob.
+    fn chunk(&mut self, chunk: &[u8]) -> Result<(), IndexError> {
         let mut position = 0;
         loop {
             if self.state == State::Between {
@@ -142,15 +190,14 @@ impl Walk<'_, '_> {
             self.filled = produced.end;
             self.uncompressed += step.produced as u64;
             self.table.feed(&self.output[produced], self.compressed)?;
+            for entry in self.table.untold() {
+                self.planner.entry(&entry)?;
+            }
             match step.stop {
                 Stop::Block { bits, last } => {
                     self.state = State::Body;
-                    if !last && self.is_cut() {
-                        self.checkpoint(bits)?;
-                        cuts.push(Cut {
-                            at: position,
-                            shares_byte: bits != 0,
-                        });
+                    if !last {
+                        self.block_end(bits, position)?;
                     }
                 }
                 Stop::End => self.state = State::Between,
@@ -163,7 +210,25 @@ impl Walk<'_, '_> {
                 }
             }
         }
-        Ok(cuts)
+        self.chunk += 1;
+        while self.first_undecided() + (MAX_HELD as u64) < self.chunk {
+            self.decide_first()?;
+        }
+        Ok(())
+    }
+
+    /// The first chunk in which a block end waits; the next one if none does.
+    fn first_undecided(&self) -> u64 {
+        self.waiting.front().map_or(self.chunk, |first| first.chunk)
+    }
+
+    /// The spans that begin in the next chunk, which has that number.
+    fn cuts_of(&mut self, chunk: u64) -> Vec<Cut> {
+        let mut cuts = Vec::new();
+        while let Some((_, cut)) = self.cuts.pop_front_if(|(number, _)| *number == chunk) {
+            cuts.push(cut);
+        }
+        cuts
     }
 
     /// Bytes of output that the next step may yield: until the output is full or, where it does not
@@ -178,11 +243,17 @@ impl Walk<'_, '_> {
 
     /// How many bytes can go by before blocks matter. A block may end with the next byte after.
     fn distance(&self) -> u64 {
-        if self.state == State::Body && self.uncompressed > 0 {
-            self.ask_at.saturating_sub(self.uncompressed + 1)
+        let all = self.ask.at_entries || !self.waiting.is_empty();
+        if self.state == State::Body && self.uncompressed > 0 && !all {
+            self.ask_at().saturating_sub(self.uncompressed + 1)
         } else {
             0
         }
+    }
+
+    /// Tar bytes from which on the planner wants to be asked in any case.
+    fn ask_at(&self) -> u64 {
+        self.asked_at.saturating_add(self.ask.after.max(1))
     }
 
     fn step(&mut self, input: &[u8], room: usize) -> Result<Step, InflateError> {
@@ -210,44 +281,101 @@ impl Walk<'_, '_> {
         self.filled = WINDOW_SIZE;
     }
 
-    /// Asks whether a span begins here. The first one does in any case; none does where the last
-    /// has yielded nothing yet, as every span must.
-    fn is_cut(&mut self) -> bool {
-        let mut at = Boundary {
-            compressed: self.compressed,
-            uncompressed: self.uncompressed,
-            since_cut: self.uncompressed - self.last_cut,
-        };
-        let cut = if at.uncompressed == 0 {
-            true
-        } else if at.since_cut == 0 || at.uncompressed < self.ask_at {
-            return false;
-        } else {
-            self.planner.cut(&at)
-        };
-        if cut {
-            at.since_cut = 0;
+    /// A block ends here, so that a span could begin. The first one does in any case; none does where the last has yielded
+    /// nothing yet, as every span must.
+    fn block_end(&mut self, bits: u8, position: usize) -> Result<(), IndexError> {
+        let first = self.uncompressed == 0;
+        if first || self.is_due(self.uncompressed) || !self.waiting.is_empty() {
+            let checkpoint = Checkpoint {
+                compressed: self.compressed,
+                uncompressed: self.uncompressed,
+                bits,
+                window: Window::ending_with(&self.output[..self.filled]),
+            };
+            let cut = Cut {
+                at: position,
+                shares_byte: bits != 0,
+            };
+            self.waiting.push_back(Waiting {
+                checkpoint,
+                chunk: self.chunk,
+                cut,
+            });
+            if first {
+                let waiting = self.waiting.pop_back();
+                return waiting.map_or(Ok(()), |waiting| self.cut(waiting));
+            }
         }
-        let distance = self.planner.ask_after(&at).max(1);
-        self.ask_at = at.uncompressed.saturating_add(distance);
-        cut
+        while self.can_decide() {
+            self.decide_first()?;
+        }
+        Ok(())
     }
 
-    fn checkpoint(&mut self, bits: u8) -> Result<(), IndexError> {
+    /// Whether the planner wants to be asked about a block end there.
+    fn is_due(&self, uncompressed: u64) -> bool {
+        uncompressed > self.last_cut
+            && uncompressed > self.asked_at
+            && (self.ask.at_entries || uncompressed >= self.ask_at())
+    }
+
+    /// Whether enough is known of what follows the first block end that waits.
+    fn can_decide(&self) -> bool {
+        match (self.look_ahead, self.waiting.front()) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(ahead), Some(first)) => {
+                let enough = first.checkpoint.uncompressed.saturating_add(ahead);
+                self.waiting.len() > MAX_WAITING
+                    || self.waiting.len() > 1 && self.uncompressed >= enough
+            }
+        }
+    }
+
+    /// Asks about the first block end that waits.
+    fn decide_first(&mut self) -> Result<(), IndexError> {
+        let Some(waiting) = self.waiting.pop_front() else {
+            return Ok(());
+        };
+        let uncompressed = waiting.checkpoint.uncompressed;
+        if !self.is_due(uncompressed) {
+            return Ok(());
+        }
+        let (next, known) = if self.look_ahead.is_some() {
+            // Where the stream ends, or is not known any farther, this is as far as it is known.
+            let next = self.waiting.front();
+            let next = next.map_or(self.uncompressed, |next| next.checkpoint.uncompressed);
+            (next, self.uncompressed)
+        } else {
+            (uncompressed, uncompressed)
+        };
+        let decision = self.planner.decide(&Candidate {
+            compressed: waiting.checkpoint.compressed,
+            uncompressed,
+            since_cut: uncompressed - self.last_cut,
+            next,
+            known,
+        })?;
+        self.ask = decision.ask;
+        self.asked_at = uncompressed;
+        if decision.cut {
+            self.cut(waiting)?;
+        }
+        Ok(())
+    }
+
+    /// A span begins there.
+    fn cut(&mut self, at: Waiting) -> Result<(), IndexError> {
         if self.checkpoints.len() >= self.limits.spans {
             return Err(IndexError::Limit {
                 what: "spans",
                 limit: self.limits.spans as u64,
-                offset: self.compressed,
+                offset: at.checkpoint.compressed,
             });
         }
-        self.last_cut = self.uncompressed;
-        self.checkpoints.push(Checkpoint {
-            compressed: self.compressed,
-            uncompressed: self.uncompressed,
-            bits,
-            window: Window::ending_with(&self.output[..self.filled]),
-        });
+        self.last_cut = at.checkpoint.uncompressed;
+        self.checkpoints.push(at.checkpoint);
+        self.cuts.push_back((at.chunk, at.cut));
         Ok(())
     }
 
@@ -263,14 +391,16 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    fn end(&self) -> Result<(), IndexError> {
-        if self.state == State::Between {
-            Ok(())
-        } else {
-            Err(IndexError::Truncated {
+    fn end(&mut self) -> Result<(), IndexError> {
+        if self.state != State::Between {
+            return Err(IndexError::Truncated {
                 offset: self.compressed,
-            })
+            });
         }
+        while !self.waiting.is_empty() {
+            self.decide_first()?;
+        }
+        Ok(())
     }
 
     fn wrong(&self, source: InflateError) -> IndexError {

@@ -4,7 +4,7 @@
 //! one member, whatever the number of threads, so that every reader can read it. While it is
 //! written its zTOC is made: the same, byte for byte, as [`index()`](crate::index()) finds in it
 //! with the same [`SizeSpans`](sociable_policy::SizeSpans) (or any other planner whose answers
-//! depend on nothing but the places that [`ask_after`](SpanPlanner::ask_after) names).
+//! depend on nothing but the places at which it [asks to be asked](sociable_policy::Ask)).
 //!
 //! The bytes depend on the entries, the level and the planner; not on the number of threads, nor
 //! on how contents arrive.
@@ -15,6 +15,8 @@
 mod deflate;
 mod entry;
 mod error;
+mod levels;
+mod order;
 mod tar;
 
 use std::io::{self, Read, Write};
@@ -23,6 +25,7 @@ use std::num::NonZero;
 use bstr::{BStr, BString};
 use sociable_flate::Deflater;
 use sociable_policy::SpanPlanner;
+use sociable_policy::compression::Levels;
 use sociable_tar::{TarWriter, WriteError};
 use sociable_ztoc::{Entry, GzipSpans, Sha256, Spans, Ztoc};
 
@@ -30,11 +33,13 @@ use sociable_ztoc::{Entry, GzipSpans, Sha256, Spans, Ztoc};
 use sociable_tar::{Walk, WalkEntry};
 
 use crate::Limits;
-use crate::table::convert;
+use crate::table::{convert, described};
 use deflate::{Compressed, Compressor, Settings};
+use levels::FileLevels;
 
 pub use entry::{PackEntry, SourceError};
 pub use error::PackError;
+pub use order::arranged;
 pub use tar::{PackedTar, pack_tar};
 
 /// The level at which layers are compressed unless asked otherwise.
@@ -73,6 +78,8 @@ pub struct PackOptions<'a> {
     pub planner: &'a mut dyn SpanPlanner,
     /// 0 (stored) to 9 (smallest): see [`DEFAULT_LEVEL`] and [`Deflater::new`].
     pub level: u8,
+    /// Decides about the levels of files; not asked by [`pack_tar`].
+    pub levels: Option<&'a mut dyn Levels>,
     /// Threads that compress; 0 stands for one on each core. At most [`MAX_JOBS`] are started.
     pub jobs: usize,
     /// Bounds on entries and spans. There is none on the ratio: the content is the caller's own.
@@ -124,6 +131,7 @@ pub fn pack<E: PackEntry>(
         span_size,
         planner,
         level,
+        levels,
         jobs,
         limits,
         allow_unreadable,
@@ -131,6 +139,10 @@ pub fn pack<E: PackEntry>(
     } = options;
     let settings = settings(level, jobs, limits)?;
     let mut listing = Listing {
+        levels: match levels {
+            Some(levels) => Some(FileLevels::new(levels, level)?),
+            None => None,
+        },
         entries: Vec::new(),
         limit: limits.entries,
         progress,
@@ -172,6 +184,7 @@ fn settings(level: u8, jobs: usize, limits: Limits) -> Result<Settings, PackErro
         .collect::<Result<_, _>>()?;
     Ok(Settings {
         deflaters,
+        level,
         max_spans: limits.spans,
     })
 }
@@ -240,6 +253,7 @@ pub fn entries(
 
 /// Writes the tar and keeps its table of contents.
 struct Listing<'a> {
+    levels: Option<FileLevels<'a>>,
     entries: Vec<Entry>,
     limit: usize,
     progress: Option<&'a mut dyn FnMut(Progress)>,
@@ -252,6 +266,7 @@ impl Listing<'_> {
         entries: impl IntoIterator<Item = Result<E, SourceError>>,
         out: &mut Compressor<'_, '_>,
     ) -> Result<u64, PackError> {
+        let tells = out.wants_entries();
         let mut tar = TarWriter::new(out);
         for entry in entries {
             let entry = entry.map_err(PackError::Source)?;
@@ -261,15 +276,35 @@ impl Listing<'_> {
                     limit: self.limit,
                 });
             }
-            let (written, mut data) = tar.entry(entry.header())?;
+            let mut opened = None;
+            let mut level = None;
+            if let Some(levels) = &mut self.levels {
+                let (chosen, looked_at) = levels.choose(entry.header(), || entry.open())?;
+                (level, opened) = (Some(chosen), looked_at);
+            }
+            let (written, mut data) = tar.announced(entry.header(), |out, entry| {
+                if let Some(level) = level {
+                    out.level(level)?;
+                }
+                if tells {
+                    out.entry(&described(entry))?;
+                }
+                Ok(())
+            })?;
             let (offset, size) = (written.data_offset, written.stored_size);
             self.entries.push(convert(written, false)?);
             self.report(offset);
             // A file that was empty when it was listed is packed as it was.
             if size > 0 {
-                let source = entry.open().map_err(PackError::Source)?;
+                let (begun, source) = match opened {
+                    Some(opened) => opened,
+                    None => (
+                        io::Cursor::default(),
+                        entry.open().map_err(PackError::Source)?,
+                    ),
+                };
                 data.copy_from(&mut Reported {
-                    source,
+                    source: begun.chain(source),
                     at: offset,
                     listing: self,
                 })?;

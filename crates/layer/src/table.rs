@@ -1,5 +1,6 @@
 //! From tar entries to the entries of a zTOC.
 
+use sociable_policy::{Kind, facts};
 use sociable_tar::{Reader, Sparse};
 use sociable_ztoc::{Entry, EntryKind, Time};
 
@@ -12,16 +13,20 @@ pub(crate) struct Table {
     entries: Vec<Entry>,
     limits: Limits,
     allow_unreadable: bool,
+    /// What policies were not told of yet; `None` where nobody wants to know.
+    untold: Option<Vec<facts::Entry<'static>>>,
 }
 
 impl Table {
-    pub(crate) fn new(limits: Limits, allow_unreadable: bool) -> Self {
+    /// A table. Entries are kept for [`Table::untold`] if it `tells`.
+    pub(crate) fn new(limits: Limits, allow_unreadable: bool, tells: bool) -> Self {
         let reader = Reader::new(sociable_tar::Limits::default());
         Self {
             reader,
             entries: Vec::new(),
             limits,
             allow_unreadable,
+            untold: tells.then(Vec::new),
         }
     }
 
@@ -35,6 +40,7 @@ impl Table {
             entries,
             limits,
             allow_unreadable,
+            untold,
         } = self;
         let mut refusal = None;
         let result = reader.feed(bytes, &mut |entry| {
@@ -49,8 +55,14 @@ impl Table {
                 });
                 return;
             }
+            let described = untold.is_some().then(|| described(&entry).into_owned());
             match convert(entry, *allow_unreadable) {
-                Ok(entry) => entries.push(entry),
+                Ok(entry) => {
+                    entries.push(entry);
+                    if let (Some(untold), Some(described)) = (&mut *untold, described) {
+                        untold.push(described);
+                    }
+                }
                 Err(error) => refusal = Some(error),
             }
         });
@@ -59,6 +71,16 @@ impl Table {
             Some(refusal) => Err(refusal),
             None => Ok(result?),
         }
+    }
+
+    /// Entries that came since this was last called, if the table was told to keep them.
+    pub(crate) fn untold(&mut self) -> Vec<facts::Entry<'static>> {
+        self.untold.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Whether the archive's end has passed.
+    pub(crate) fn is_done(&self) -> bool {
+        self.reader.is_done()
     }
 
     /// How many entries there are so far.
@@ -132,6 +154,28 @@ pub(crate) fn convert(
         devminor: entry.devminor,
         pax_records: entry.pax,
     })
+}
+
+/// An entry as policies see it.
+pub(crate) fn described(entry: &sociable_tar::Entry) -> facts::Entry<'_> {
+    let kind = match entry.typeflag {
+        b'1' => Kind::HardLink,
+        b'2' => Kind::Symlink,
+        b'3' => Kind::CharDevice,
+        b'4' => Kind::BlockDevice,
+        b'5' => Kind::Directory,
+        b'6' => Kind::Fifo,
+        _ => Kind::File,
+    };
+    facts::Entry {
+        path: facts::path(&entry.name),
+        kind,
+        header: entry.header_offset,
+        data: entry.offset_after_header,
+        size: entry.stored_size,
+        mode: u32::try_from(entry.mode & 0o7777).unwrap_or(0),
+        link: (!entry.linkname.is_empty()).then(|| String::from_utf8_lossy(&entry.linkname)),
+    }
 }
 
 /// The format holds 32 bits of a number; the reference cuts off what is above.

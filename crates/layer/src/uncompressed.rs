@@ -18,7 +18,7 @@ pub(crate) fn index(
     if span_size == 0 {
         return Err(IndexError::SpanSize);
     }
-    let mut table = Table::new(options.limits, options.allow_unreadable);
+    let mut table = Table::new(options.limits, options.allow_unreadable, false);
     let digests = std::thread::scope(|scope| {
         let pool = Pool::default();
         let chunks = read_ahead(scope, blob, pool.clone())?;

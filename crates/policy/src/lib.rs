@@ -6,8 +6,21 @@
 //! What enters: facts about a layer. What leaves: decisions. What must never be done here: any
 //! input or output.
 
+pub mod builtin;
+pub mod compression;
+pub mod error;
+pub mod facts;
+pub mod order;
+pub mod prefetch;
+pub mod selection;
+pub mod set;
 pub mod span;
+pub mod spec;
 pub mod trace;
 
-pub use span::{Boundary, SizeSpans, SpanPlanner};
+pub use error::PolicyError;
+pub use facts::{Entry, Kind, Layer};
+pub use set::{About, Interface, Policies, Policy};
+pub use span::{Ask, Candidate, Decision, SizeSpans, SpanPlanner, SpanPolicy};
+pub use spec::Spec;
 pub use trace::{Trace, TraceError, TracedFile};

@@ -19,6 +19,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A policy did not answer.
+    #[error(transparent)]
+    Policy(#[from] sociable_policy::PolicyError),
     /// A source or a sink failed.
     #[error(transparent)]
     Oci(Box<sociable_oci::Error>),

@@ -171,10 +171,13 @@ fn on_the_fly(source: &dyn Source, layer: &Descriptor) -> Result<Result<Ztoc, St
         ..IndexSettings::default()
     };
     let blob = verified(layer, source.blob(layer)?);
-    let indexed = index_blob(blob, compression, &settings).map_err(|source| Error::Layer {
-        layer: layer.digest,
-        source: Box::new(source),
-    })?;
+    let indexed =
+        index_blob(blob, compression, &settings.facts(layer), &settings).map_err(|source| {
+            Error::Layer {
+                layer: layer.digest,
+                source: Box::new(source),
+            }
+        })?;
     check_blob(&indexed, layer, &source.name())?;
     Ok(Ok(indexed.ztoc))
 }

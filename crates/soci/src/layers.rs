@@ -347,7 +347,12 @@ fn read(
         Some(job.sink.begin_from(job.source, layer)?)
     };
     let mut tee = Tee::new(job.sink, writer, job.run, layer, blob, stop);
-    let indexed = index_blob(&mut tee, compression, job.settings);
+    let indexed = index_blob(
+        &mut tee,
+        compression,
+        &job.settings.facts(layer),
+        job.settings,
+    );
     let writer = tee.finish()?;
     let indexed = match indexed {
         Ok(indexed) => indexed,
@@ -371,9 +376,10 @@ fn read(
 pub(crate) fn index_blob(
     blob: impl Read + Send,
     compression: Compression,
+    facts: &sociable_policy::Layer,
     settings: &IndexSettings,
 ) -> Result<Indexed, sociable_layer::IndexError> {
-    let mut planner = settings.planner();
+    let mut planner = settings.policies.planner(facts)?;
     let options = IndexOptions {
         build_tool_identifier: settings.build_tool_identifier.as_str().into(),
         span_size: settings.span_size,
@@ -414,7 +420,7 @@ fn damaged(job: Job<'_>, layer: &Descriptor) -> Result<()> {
 
 /// Writes a zTOC to the destination and into the cache.
 pub(crate) fn store(job: Job<'_>, layer: &Descriptor, ztoc: &Ztoc) -> Result<IndexedLayer> {
-    let encoded = encode(ztoc, layer)?;
+    let encoded = encode(ztoc, layer, job.settings)?;
     let blob = Descriptor::new(names::ZTOC, encoded.digest, encoded.size);
     if !job.sink.acquire(job.source, &blob)? {
         let known = Some((&encoded.digest, encoded.size));
@@ -448,8 +454,17 @@ impl EncodedZtoc<'_> {
     }
 }
 
-pub(crate) fn encode<'a>(ztoc: &'a Ztoc, layer: &Descriptor) -> Result<EncodedZtoc<'a>> {
-    let encoded = ztoc.encode().map_err(|source| Error::Encode {
+pub(crate) fn encode<'a>(
+    ztoc: &'a Ztoc,
+    layer: &Descriptor,
+    settings: &IndexSettings,
+) -> Result<EncodedZtoc<'a>> {
+    let encoded = if settings.is_compact() {
+        ztoc.encode_compact()
+    } else {
+        ztoc.encode()
+    };
+    let encoded = encoded.map_err(|source| Error::Encode {
         layer: layer.digest,
         source: Box::new(source),
     })?;

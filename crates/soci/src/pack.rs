@@ -13,6 +13,8 @@ use sociable_oci::{
     BlobWriter, Config, Descriptor, Digest, Hashing, Index, Manifest, Platform, Sink, Source,
     media_type,
 };
+use sociable_policy::PolicyError;
+use sociable_policy::compression::{Choice, Format, Levels};
 use sociable_tar::walk;
 
 use crate::cache::Cache;
@@ -200,7 +202,22 @@ pub(crate) fn layer<E: PackEntry>(
         writer: job.sink.begin_with(None, Hashing::Caller)?,
         run,
     };
-    let mut planner = job.settings.planner();
+    let facts = job.settings.facts_of_new(media_type::OCI_LAYER_GZIP);
+    let policies = &job.settings.policies;
+    let mut planner = policies.planner(&facts)?;
+    let mut levels = match policies.compression() {
+        Some(compression) => Some(compression.levels(&facts)?),
+        None => None,
+    };
+    let level = match levels
+        .as_mut()
+        .map(|levels| levels.layer())
+        .transpose()?
+        .flatten()
+    {
+        Some(choice) => gzip_level(choice)?,
+        None => level,
+    };
     let mut seen = 0;
     let mut progress = |at: sociable_layer::pack::Progress| {
         let bytes = at.bytes.saturating_sub(seen);
@@ -212,13 +229,22 @@ pub(crate) fn layer<E: PackEntry>(
         span_size: job.settings.span_size,
         planner: &mut *planner,
         level,
+        levels: levels
+            .as_deref_mut()
+            .map(|levels| levels as &mut dyn Levels),
         jobs: run.jobs,
         limits: job.settings.limits,
         allow_unreadable: job.settings.allow_unreadable,
         progress: Some(&mut progress),
     };
-    let packed = sociable_layer::pack(entries, &mut out, options)
-        .map_err(|error| pack_error(error, run, job.sink, place, || place.to_owned()))?;
+    let packed = match policies.order() {
+        Some(order) => sociable_layer::pack::arranged(entries, order, &facts).and_then(|entries| {
+            sociable_layer::pack(entries.into_iter().map(Ok), &mut out, options)
+        }),
+        None => sociable_layer::pack(entries, &mut out, options),
+    };
+    let packed =
+        packed.map_err(|error| pack_error(error, run, job.sink, place, || place.to_owned()))?;
     let digest = Digest::from_sha256(packed.digest.0);
     out.writer.commit_trusted(&digest, packed.size)?;
     let layer = Descriptor::new(media_type::OCI_LAYER_GZIP, digest, packed.size);
@@ -316,5 +342,24 @@ impl Source for Nothing {
 
     fn has(&self, _: &Descriptor) -> sociable_oci::Result<bool> {
         Ok(false)
+    }
+}
+
+/// The gzip level that a policy chose for a layer.
+fn gzip_level(choice: Choice) -> Result<u8> {
+    let refused = |why: String| PolicyError::new("compression", "layer", why);
+    match choice {
+        Choice {
+            format: Format::Gzip,
+            level: level @ 0..=9,
+        } => Ok(level),
+        Choice {
+            format: Format::Gzip,
+            level,
+        } => Err(refused(format!("there is no gzip level {level}, only 0 to 9")).into()),
+        Choice { format, .. } => {
+            let why = format!("layers are packed with gzip here, and not as {format:?}");
+            Err(refused(why).into())
+        }
     }
 }

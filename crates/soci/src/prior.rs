@@ -33,7 +33,8 @@ impl<'a> Prior<'a> {
         options: &Options<'_>,
     ) -> Self {
         let mut prior = Self::default();
-        if options.settings.force {
+        // What a policy would decide cannot be told from a zTOC.
+        if options.settings.force || !options.settings.are_the_references() {
             return prior;
         }
         prior.take(source, image, chosen, options.settings);

@@ -163,12 +163,14 @@ pub(crate) fn pack_layer(
         tar: &tar.digest,
         run,
     };
-    let mut planner = settings.planner();
+    let facts = settings.facts_of_new(media_type::OCI_LAYER_GZIP);
+    let mut planner = settings.policies.planner(&facts)?;
     let pack = PackOptions {
         build_tool_identifier: settings.build_tool_identifier.as_str().into(),
         span_size: settings.span_size,
         planner: &mut *planner,
         level: DEFAULT_LEVEL,
+        levels: None,
         jobs: run.jobs,
         limits: settings.limits,
         allow_unreadable: settings.allow_unreadable,
@@ -196,7 +198,7 @@ pub(crate) fn pack_layer(
         _ if size < settings.min_layer_size => None,
         Err(error) => Some(Found::Bad(error)),
         Ok(ztoc) => {
-            let encoded = layers::encode(&ztoc, &layer)?;
+            let encoded = layers::encode(&ztoc, &layer, settings)?;
             let write = |out: &mut dyn io::Write| encoded.write_to(out);
             layers::remember(cache, settings, &layer, None, write, run);
             Some(Found::Layer {

@@ -1,7 +1,8 @@
 //! How layers are indexed.
 
 use sociable_layer::Limits;
-use sociable_policy::{SizeSpans, SpanPlanner};
+use sociable_oci::Descriptor;
+use sociable_policy::{Layer, Policies};
 
 use crate::names;
 
@@ -27,6 +28,11 @@ pub struct IndexSettings {
     pub allow_unreadable: bool,
     /// Bounds on what a layer may contain.
     pub limits: Limits,
+    /// Who decides, where it is not the reference's rules.
+    pub policies: Policies,
+    /// Write zTOCs with equal texts shared. Same content and readers, other bytes than the reference's.
+    /// `None`: where spans are not the reference's anyway.
+    pub compact: Option<bool>,
 }
 
 impl Default for IndexSettings {
@@ -41,25 +47,56 @@ impl Default for IndexSettings {
             force: false,
             allow_unreadable: false,
             limits: Limits::default(),
+            policies: Policies::default(),
+            compact: None,
         }
     }
 }
 
 impl IndexSettings {
-    /// A planner for one layer.
+    /// What policies are told about a layer that exists.
     #[must_use]
-    pub fn planner(&self) -> Box<dyn SpanPlanner> {
-        Box::new(SizeSpans {
+    pub fn facts(&self, layer: &Descriptor) -> Layer {
+        Layer {
+            digest: Some(layer.digest.to_string()),
+            size: Some(layer.size),
+            packing: false,
+            ..self.facts_of_new(&layer.media_type)
+        }
+    }
+
+    /// What policies are told about a layer that is packed.
+    #[must_use]
+    pub fn facts_of_new(&self, media_type: &str) -> Layer {
+        Layer {
+            digest: None,
+            size: None,
+            media_type: media_type.to_owned(),
             span_size: self.span_size,
-        })
+            min_layer_size: self.min_layer_size,
+            packing: true,
+        }
+    }
+
+    /// Whether zTOCs are written with equal texts shared.
+    #[must_use]
+    pub fn is_compact(&self) -> bool {
+        (self.compact).unwrap_or_else(|| !self.policies.has_reference_spans())
+    }
+
+    /// Whether zTOCs are, byte for byte, those of the reference.
+    #[must_use]
+    pub fn are_the_references(&self) -> bool {
+        self.policies.has_reference_spans() && !self.is_compact()
     }
 
     /// Everything that a layer's zTOC depends on beside the layer: the options part of a cache key.
     #[must_use]
     pub fn identity(&self) -> String {
         format!(
-            "ztoc 0.9, spans {}, span size {}, unreadable {}, by {}",
-            self.planner().identity(),
+            "ztoc 0.9{}, spans {}, span size {}, unreadable {}, by {}",
+            if self.is_compact() { " compact" } else { "" },
+            self.policies.identity(self.span_size),
             self.span_size,
             self.allow_unreadable,
             self.build_tool_identifier,

@@ -4,6 +4,8 @@ use std::io::{self, Read};
 
 use sociable_layer::{Compression, IndexError, Indexed};
 
+use sociable_policy::Layer;
+
 use crate::layers::index_blob;
 use crate::progress::{Cancel, Run};
 use crate::settings::IndexSettings;
@@ -34,7 +36,13 @@ pub fn index_layer(
     } else {
         Compression::Uncompressed
     };
-    index_blob(io::Cursor::new(head).chain(layer), compression, settings)
+    // What is read has no name, nor a size that is known before.
+    let facts = Layer {
+        packing: false,
+        ..settings.facts_of_new("")
+    };
+    let blob = io::Cursor::new(head).chain(layer);
+    index_blob(blob, compression, &facts, settings)
 }
 
 /// How zstd begins (RFC 8878, section 3.1.1).

@@ -436,7 +436,10 @@ impl Streamed {
             Some(sink.begin_with(Some((&blob.digest, blob.size)), Hashing::Caller)?)
         };
         let mut tee = Tee::new(sink, writer, run, blob, bytes, &stop);
-        let indexed = compression.map(|c| (c, layers::index_blob(&mut tee, c, settings)));
+        let indexed = compression.map(|c| {
+            let indexed = layers::index_blob(&mut tee, c, &settings.facts(blob), settings);
+            (c, indexed)
+        });
         // A blob that turns out not to be a layer's is copied all the same.
         let rest = io::copy(&mut tee, &mut io::sink());
         let writer = tee.finish()?;
@@ -447,7 +450,7 @@ impl Streamed {
         match indexed {
             Some((compression, Ok(indexed))) => {
                 layers::check_blob(&indexed, blob, &self.name)?;
-                let encoded = layers::encode(&indexed.ztoc, blob)?;
+                let encoded = layers::encode(&indexed.ztoc, blob, settings)?;
                 layers::remember(
                     options.cache,
                     settings,

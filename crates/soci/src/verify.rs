@@ -10,7 +10,7 @@ use std::io;
 use serde::Serialize;
 use sociable_layer::{Compression, IndexOptions, Limits};
 use sociable_oci::{Descriptor, Digest, Source, media_type, verified};
-use sociable_policy::{Boundary, SpanPlanner};
+use sociable_policy::{Ask, Candidate, Decision, PolicyError, SpanPlanner};
 use sociable_ztoc::{GzipSpans, Spans, Ztoc};
 
 use crate::error::{Error, Result, chain};
@@ -492,8 +492,13 @@ struct Replay<'a> {
     next: usize,
 }
 
-impl SpanPlanner for Replay<'_> {
-    fn cut(&mut self, at: &Boundary) -> bool {
+impl Replay<'_> {
+    const EVERYWHERE: Ask = Ask {
+        after: 1,
+        at_entries: true,
+    };
+
+    fn reaches(&mut self, at: &Candidate) -> bool {
         let Spans::Gzip(spans) = &self.ztoc.spans else {
             return false;
         };
@@ -504,13 +509,18 @@ impl SpanPlanner for Replay<'_> {
         self.next += usize::from(reached);
         reached
     }
+}
 
-    fn ask_after(&mut self, _: &Boundary) -> u64 {
-        1
+impl SpanPlanner for Replay<'_> {
+    fn start(&mut self) -> std::result::Result<Ask, PolicyError> {
+        Ok(Self::EVERYWHERE)
     }
 
-    fn identity(&self) -> String {
-        "replay".to_owned()
+    fn decide(&mut self, at: &Candidate) -> std::result::Result<Decision, PolicyError> {
+        Ok(Decision {
+            cut: self.reaches(at),
+            ask: Self::EVERYWHERE,
+        })
     }
 }
 

@@ -494,8 +494,25 @@ impl<W: Write> TarWriter<W> {
     /// If the entry before lacks data, this one cannot be expressed (the archive can then go on
     /// with another), or the sink fails.
     pub fn entry(&mut self, header: &Header) -> Result<(Entry, DataWriter<'_, W>), WriteError> {
+        self.announced(header, |_, _| Ok(()))
+    }
+
+    /// [`TarWriter::entry`], but the sink is told of the entry before any byte of it.
+    ///
+    /// # Errors
+    ///
+    /// As there; an error of `tell` counts as the sink's.
+    pub fn announced(
+        &mut self,
+        header: &Header,
+        tell: impl FnOnce(&mut W, &Entry) -> io::Result<()>,
+    ) -> Result<(Entry, DataWriter<'_, W>), WriteError> {
         self.close_entry()?;
         let (bytes, entry) = header.encode(self.position)?;
+        if let Err(error) = tell(&mut self.sink, &entry) {
+            self.state = Writing::Broken;
+            return Err(WriteError::Sink(error));
+        }
         self.put(&bytes)?;
         let size = entry.stored_size;
         self.state = Writing::Data {

@@ -3,6 +3,7 @@
 //! Checkpoints, by far the largest part, are not copied: [`Encoded`] writes them from the
 //! [`Ztoc`] itself, so that encoding needs memory for the table of contents only.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use sha2::Digest as _;
@@ -88,10 +89,24 @@ impl Ztoc {
     /// # Errors
     /// [`EncodeError`], when the format cannot hold the content.
     pub fn encode(&self) -> Result<Encoded<'_>, EncodeError> {
+        self.encode_with(Texts::apart())
+    }
+
+    /// The same content in fewer bytes: equal texts (types, owners, times) are written once, and empty ones left out, as
+    /// FlatBuffers allow. Every reader reads the same; the bytes are not those of the SOCI tools. Of a table of contents
+    /// it saves some 40 %, of checkpoints nothing.
+    ///
+    /// # Errors
+    /// [`EncodeError`], when the format cannot hold the content.
+    pub fn encode_compact(&self) -> Result<Encoded<'_>, EncodeError> {
+        self.encode_with(Texts::shared())
+    }
+
+    fn encode_with(&self, mut texts: Texts) -> Result<Encoded<'_>, EncodeError> {
         let mut builder = Builder::new();
         let version = builder.string(format::VERSION.as_bytes())?;
         let tool = builder.string(&self.build_tool_identifier)?;
-        let toc = add_entries(&mut builder, &self.entries)?;
+        let toc = add_entries(&mut builder, &mut texts, &self.entries)?;
         let (checkpoints, external, algorithm) = match &self.spans {
             Spans::Gzip(spans) => {
                 let vector = builder.external_vector(checkpoints_size(spans))?;
@@ -147,10 +162,55 @@ fn signed(what: &'static str, value: u64) -> Result<i64, EncodeError> {
     i64::try_from(value).map_err(|_| EncodeError::Range { what, value })
 }
 
-fn add_entries(builder: &mut Builder, entries: &[Entry]) -> Result<Position, EncodeError> {
+/// The texts of entries.
+struct Texts {
+    /// Where each is, if they are shared.
+    known: Option<HashMap<Vec<u8>, Position>>,
+}
+
+impl Texts {
+    /// Each by itself.
+    fn apart() -> Self {
+        Self { known: None }
+    }
+
+    /// Equal ones once.
+    fn shared() -> Self {
+        Self {
+            known: Some(HashMap::new()),
+        }
+    }
+
+    /// The place of a text; `None`: it is empty, and need not be there.
+    fn add(&mut self, builder: &mut Builder, text: &[u8]) -> Result<Option<Position>, TooLarge> {
+        let Some(known) = &mut self.known else {
+            return builder.string(text).map(Some);
+        };
+        if text.is_empty() {
+            return Ok(None);
+        }
+        if let Some(position) = known.get(text) {
+            return Ok(Some(*position));
+        }
+        let position = builder.string(text)?;
+        known.insert(text.to_vec(), position);
+        Ok(Some(position))
+    }
+
+    /// Whether what is empty is left out.
+    fn omits_empty(&self) -> bool {
+        self.known.is_some()
+    }
+}
+
+fn add_entries(
+    builder: &mut Builder,
+    texts: &mut Texts,
+    entries: &[Entry],
+) -> Result<Position, EncodeError> {
     let mut positions = Vec::with_capacity(entries.len());
     for entry in entries.iter().rev() {
-        positions.push(add_entry(builder, entry)?);
+        positions.push(add_entry(builder, texts, entry)?);
     }
     positions.reverse();
     let vector = builder.vector(&positions)?;
@@ -159,44 +219,59 @@ fn add_entries(builder: &mut Builder, entries: &[Entry]) -> Result<Position, Enc
     Ok(builder.end_table()?)
 }
 
-fn add_entry(builder: &mut Builder, entry: &Entry) -> Result<Position, EncodeError> {
+fn add_entry(
+    builder: &mut Builder,
+    texts: &mut Texts,
+    entry: &Entry,
+) -> Result<Position, EncodeError> {
+    // Names are rarely equal, and many.
     let name = builder.string(&entry.name)?;
-    let kind = builder.string(entry.kind.as_str().as_bytes())?;
-    let linkname = builder.string(&entry.linkname)?;
-    let uname = builder.string(&entry.uname)?;
-    let gname = builder.string(&entry.gname)?;
+    let kind = texts.add(builder, entry.kind.as_str().as_bytes())?;
+    let linkname = texts.add(builder, &entry.linkname)?;
+    let uname = texts.add(builder, &entry.uname)?;
+    let gname = texts.add(builder, &entry.gname)?;
     let mtime = entry
         .mtime
         .and_then(crate::Time::to_rfc3339)
         .unwrap_or_default();
-    let mtime = builder.string(mtime.as_bytes())?;
+    let mtime = texts.add(builder, mtime.as_bytes())?;
     let mut records = Vec::with_capacity(entry.pax_records.len());
     for (key, value) in &entry.pax_records {
-        let key = builder.string(key)?;
-        let value = builder.string(value)?;
+        let key = texts.add(builder, key)?;
+        let value = texts.add(builder, value)?;
         builder.start_table(2);
-        builder.add_reference(slot::PAX_KEY, key);
-        builder.add_reference(slot::PAX_VALUE, value);
+        add_some(builder, slot::PAX_KEY, key);
+        add_some(builder, slot::PAX_VALUE, value);
         records.push(builder.end_table()?);
     }
-    let records = builder.vector(&records)?;
+    let records = if records.is_empty() && texts.omits_empty() {
+        None
+    } else {
+        Some(builder.vector(&records)?)
+    };
 
     builder.start_table(14);
     builder.add_reference(slot::FILE_NAME, name);
-    builder.add_reference(slot::FILE_TYPE, kind);
+    add_some(builder, slot::FILE_TYPE, kind);
     builder.add_i64(slot::FILE_OFFSET, signed("offset", entry.offset)?);
     builder.add_i64(slot::FILE_SIZE, signed("size", entry.size)?);
-    builder.add_reference(slot::FILE_LINKNAME, linkname);
+    add_some(builder, slot::FILE_LINKNAME, linkname);
     builder.add_i64(slot::FILE_MODE, entry.mode);
     builder.add_u32(slot::FILE_UID, entry.uid);
     builder.add_u32(slot::FILE_GID, entry.gid);
-    builder.add_reference(slot::FILE_UNAME, uname);
-    builder.add_reference(slot::FILE_GNAME, gname);
-    builder.add_reference(slot::FILE_MTIME, mtime);
+    add_some(builder, slot::FILE_UNAME, uname);
+    add_some(builder, slot::FILE_GNAME, gname);
+    add_some(builder, slot::FILE_MTIME, mtime);
     builder.add_i64(slot::FILE_DEVMAJOR, entry.devmajor);
     builder.add_i64(slot::FILE_DEVMINOR, entry.devminor);
-    builder.add_reference(slot::FILE_PAX, records);
+    add_some(builder, slot::FILE_PAX, records);
     Ok(builder.end_table()?)
+}
+
+fn add_some(builder: &mut Builder, slot: usize, position: Option<Position>) {
+    if let Some(position) = position {
+        builder.add_reference(slot, position);
+    }
 }
 
 fn tar_zinfo(span_size: u64, size: u64) -> Result<Vec<u8>, EncodeError> {

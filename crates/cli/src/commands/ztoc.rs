@@ -119,7 +119,7 @@ fn build(args: &Build, shown: &Shown) -> Result<(), CliError> {
     }
     let settings = IndexSettings {
         diff_id: args.diff_id,
-        ..args.ztoc.settings()
+        ..args.ztoc.settings()?
     };
     let run = shown.run(0);
     let indexed = if args.layer.as_os_str() == "-" {

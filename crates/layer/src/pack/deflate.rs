@@ -19,7 +19,7 @@ use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use sha2::Digest as _;
 use sociable_flate::{DeflateError, Deflater, WINDOW_SIZE};
-use sociable_policy::{Boundary, SpanPlanner};
+use sociable_policy::{Ask, Candidate, Entry, PolicyError, SpanPlanner};
 use sociable_ztoc::{Checkpoint, Sha256, Window};
 
 use super::PackError;
@@ -44,6 +44,8 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 pub(crate) struct Settings {
     /// One for each thread.
     pub(crate) deflaters: Vec<Deflater>,
+    /// At which level to begin, 0 to 9.
+    pub(crate) level: u8,
     pub(crate) max_spans: usize,
 }
 
@@ -75,6 +77,7 @@ impl Text {
 /// A piece on its way to a worker.
 struct Piece {
     text: Text,
+    level: u8,
     last: bool,
     done: Sender<Result<Done, DeflateError>>,
 }
@@ -96,10 +99,12 @@ struct Expected {
 }
 
 /// Why a piece was not taken.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Refused {
     /// It would begin a span too many.
     Spans,
+    /// The planner did not answer.
+    Policy(PolicyError),
     /// Writing has failed; the collector knows why.
     Gone,
 }
@@ -118,10 +123,14 @@ pub(crate) struct Compressor<'scope, 'p> {
     /// Bytes of all pieces before the current one.
     offset: u64,
     last_cut: u64,
-    /// Where the planner wants to be asked next.
-    ask_at: u64,
+    /// Where the planner was asked last.
+    asked_at: u64,
+    /// When it wants to be asked again.
+    ask: Ask,
     /// Length of `current` at which the piece ends.
     piece_end: usize,
+    /// Of the piece in the making.
+    level: u8,
     cuts: usize,
     max_spans: usize,
     /// Why nothing more is taken.
@@ -142,6 +151,7 @@ impl<'scope, 'p> Compressor<'scope, 'p> {
         planner: &'p mut dyn SpanPlanner,
         settings: Settings,
     ) -> Result<Self, PackError> {
+        let ask = planner.start()?;
         let texts = Pool::default();
         let outputs = Pool::default();
         let (pieces, queue) = channel();
@@ -173,8 +183,10 @@ impl<'scope, 'p> Compressor<'scope, 'p> {
             start: 0,
             offset: 0,
             last_cut: 0,
-            ask_at: 0,
+            asked_at: 0,
+            ask,
             piece_end: 0,
+            level: settings.level,
             cuts: 1,
             max_spans: settings.max_spans,
             refused: (settings.max_spans == 0).then_some(Refused::Spans),
@@ -191,23 +203,77 @@ impl<'scope, 'p> Compressor<'scope, 'p> {
         self.offset + (self.current.len() - self.start) as u64
     }
 
-    fn boundary(&self) -> Boundary {
-        Boundary {
-            compressed: 0,
-            uncompressed: self.offset,
-            since_cut: self.offset - self.last_cut,
-        }
+    /// Where the planner wants to be asked next in any case.
+    fn ask_at(&self) -> u64 {
+        self.asked_at.saturating_add(self.ask.after.max(1))
     }
 
-    /// Sets where the planner is asked next and, evenly before that, where the next piece ends.
+    /// Whether the planner wants to be told of [entries](Compressor::entry).
+    pub(crate) fn wants_entries(&self) -> bool {
+        self.planner.wants_entries()
+    }
+
+    /// What comes next is compressed at this level, 0 to 9. An error is like one of [`Write`].
+    pub(crate) fn level(&mut self, level: u8) -> io::Result<()> {
+        if level != self.level {
+            if self.current.len() > self.start && self.refused.is_none() {
+                let here = self.position();
+                let is_end = self.current.len() >= self.piece_end && here >= self.ask_at();
+                // Where the planner is to be asked, it is asked before.
+                let ended = if is_end {
+                    self.end_full_piece()
+                } else {
+                    self.end_piece(false, false)
+                };
+                if let Err(refused) = ended {
+                    return self.refuse(refused);
+                }
+            }
+            self.level = level;
+        }
+        Ok(())
+    }
+
+    /// The first header of an entry is what comes next. An error is like one of [`Write`].
+    pub(crate) fn entry(&mut self, entry: &Entry<'_>) -> io::Result<()> {
+        self.try_entry(entry)
+            .or_else(|refused| self.refuse(refused))
+    }
+
+    fn try_entry(&mut self, entry: &Entry<'_>) -> Result<(), Refused> {
+        if self.refused.is_some() {
+            return Err(Refused::Gone);
+        }
+        self.planner.entry(entry).map_err(Refused::Policy)?;
+        let here = self.position();
+        if here > self.asked_at && self.ask.at_entries && self.is_cut(here)? {
+            return self.end_piece(true, false);
+        }
+        // The planner may want to be asked earlier than it did.
+        let distance = usize::try_from(self.ask_at() - self.offset).unwrap_or(usize::MAX);
+        self.piece_end = self.piece_end.min(self.start.saturating_add(distance));
+        Ok(())
+    }
+
+    /// Asks whether a span begins at `here`. None does where the last has yielded nothing yet.
+    fn is_cut(&mut self, here: u64) -> Result<bool, Refused> {
+        let at = Candidate {
+            compressed: 0,
+            uncompressed: here,
+            since_cut: here - self.last_cut,
+            next: here,
+            known: here,
+        };
+        let decision = self.planner.decide(&at).map_err(Refused::Policy)?;
+        self.ask = decision.ask;
+        self.asked_at = here;
+        Ok(decision.cut && here > self.last_cut)
+    }
+
+    /// Sets where the next piece ends: evenly before the place where the planner is asked next.
     /// The piece is put behind a window, the end of `before`.
     fn plan(&mut self, before: &[u8]) {
-        let at = self.boundary();
-        if self.ask_at <= self.offset {
-            let distance = self.planner.ask_after(&at).max(1);
-            self.ask_at = self.offset.saturating_add(distance);
-        }
-        let distance = self.ask_at - self.offset;
+        let distance = self.ask_at() - self.offset;
         let size = distance.div_ceil(distance.div_ceil(PIECE).max(1));
         let window = &before[before.len().saturating_sub(WINDOW_SIZE)..];
         self.start = window.len();
@@ -216,16 +282,20 @@ impl<'scope, 'p> Compressor<'scope, 'p> {
         self.current.extend_from_slice(window);
     }
 
-    fn end_piece(&mut self, last: bool) -> Result<(), Refused> {
+    /// Ends a piece that is as long as it shall be.
+    fn end_full_piece(&mut self) -> Result<(), Refused> {
+        let here = self.position();
+        let cut = here >= self.ask_at() && self.is_cut(here)?;
+        self.end_piece(cut, false)
+    }
+
+    /// Ends a piece, and with it a span (`cut`) or the stream (`last`).
+    fn end_piece(&mut self, cut: bool, last: bool) -> Result<(), Refused> {
         let text = Text {
             bytes: Arc::new(std::mem::take(&mut self.current)),
             start: self.start,
         };
         self.offset += text.content().len() as u64;
-        let mut cut = false;
-        if !last && self.offset >= self.ask_at {
-            cut = self.planner.cut(&self.boundary());
-        }
         if cut {
             self.last_cut = self.offset;
             self.cuts += 1;
@@ -236,6 +306,7 @@ impl<'scope, 'p> Compressor<'scope, 'p> {
         let (sender, done) = channel();
         let piece = Piece {
             text: text.clone(),
+            level: self.level,
             last,
             done: sender,
         };
@@ -252,23 +323,29 @@ impl<'scope, 'p> Compressor<'scope, 'p> {
         Ok(())
     }
 
+    fn refuse(&mut self, refused: Refused) -> io::Result<()> {
+        self.refused.get_or_insert(refused);
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
     /// Ends the stream, unless it has failed before.
     ///
     /// # Errors
-    /// What has failed: [`PackError::Limit`], [`PackError::Write`], [`PackError::Worker`],
+    /// What has failed: [`PackError::Limit`], [`PackError::Policy`], [`PackError::Write`], [`PackError::Worker`],
     /// [`PackError::Thread`].
     pub(crate) fn finish(mut self) -> Result<Compressed, PackError> {
-        match self.refused {
+        match self.refused.take() {
             Some(Refused::Spans) => {
                 return Err(PackError::Limit {
                     what: "spans",
                     limit: self.max_spans,
                 });
             }
+            Some(Refused::Policy(error)) => return Err(error.into()),
             Some(Refused::Gone) => {}
             // When this is refused, the collector says why.
             None => {
-                let _ = self.end_piece(true);
+                let _ = self.end_piece(false, true);
             }
         }
         drop(self.pieces);
@@ -285,15 +362,16 @@ impl Write for Compressor<'_, '_> {
         if self.refused.is_some() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
+        // Only when something follows: an entry that begins here is told first, and nothing ends in an empty piece.
+        if !bytes.is_empty()
+            && self.current.len() >= self.piece_end
+            && let Err(refused) = self.end_full_piece()
+        {
+            self.refuse(refused)?;
+        }
         let room = self.piece_end - self.current.len();
         let taken = &bytes[..bytes.len().min(room)];
         self.current.extend_from_slice(taken);
-        if self.current.len() == self.piece_end
-            && let Err(refused) = self.end_piece(false)
-        {
-            self.refused = Some(refused);
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
         Ok(taken.len())
     }
 
@@ -305,10 +383,17 @@ impl Write for Compressor<'_, '_> {
 fn work(queue: &Mutex<Receiver<Piece>>, mut deflater: Deflater, outputs: &Pool) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Piece { text, last, done }) = next else {
+        let Ok(Piece {
+            text,
+            level,
+            last,
+            done,
+        }) = next
+        else {
             return;
         };
         let mut output = outputs.take(OUTPUT);
+        deflater.set_level(level);
         let result = deflater
             .piece(text.window(), text.content(), last, &mut output)
             .map(|()| {

@@ -3,6 +3,7 @@
 use std::io;
 
 use sociable_flate::DeflateError;
+use sociable_policy::PolicyError;
 use sociable_tar::WriteError;
 use sociable_ztoc::CheckError;
 
@@ -52,6 +53,9 @@ pub enum PackError {
     /// The index would break a rule that the snapshotter relies on.
     #[error("soci-snapshotter could not read an index of this layer: {0}")]
     Unreadable(#[from] CheckError),
+    /// A policy did not answer.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// A piece could not be compressed.
     #[error("compressing the layer: {0}")]
     Deflate(#[from] DeflateError),

@@ -49,6 +49,7 @@ pub fn pack_tar(
         span_size,
         planner,
         level,
+        levels: _,
         jobs,
         limits,
         allow_unreadable,
@@ -56,9 +57,11 @@ pub fn pack_tar(
     } = options;
     let settings = settings(level, jobs, limits)?;
     let mut listing = Listing {
-        table: Table::new(limits, allow_unreadable),
+        table: Table::new(limits, allow_unreadable, planner.wants_entries()),
         failed: None,
         read: 0,
+        held: Vec::new(),
+        known: 0,
     };
     let mut report = |listing: &Listing| {
         if let Some(progress) = &mut progress {
@@ -73,7 +76,11 @@ pub fn pack_tar(
         let mut chunk = vec![0; CHUNK];
         loop {
             let count = match tar.read(&mut chunk) {
-                Ok(0) => return compressor.finish(),
+                Ok(0) => {
+                    // An error shows in what follows.
+                    let _ = compressor.write_all(&listing.held);
+                    return compressor.finish();
+                }
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(source) => {
@@ -81,10 +88,9 @@ pub fn pack_tar(
                     return Err(PackError::Read { offset, source });
                 }
             };
-            let bytes = &chunk[..count];
-            listing.feed(bytes);
+            let result = listing.pass(&chunk[..count], &mut compressor);
             report(&listing);
-            if compressor.write_all(bytes).is_err() {
+            if result.is_err() {
                 // The compressor alone knows why it takes no more.
                 return match compressor.finish() {
                     Ok(_) => Err(PackError::Worker),
@@ -117,9 +123,48 @@ struct Listing {
     failed: Option<IndexError>,
     /// Bytes of tar read.
     read: u64,
+    /// The beginning of an entry's headers, read but not passed on: the planner is told of an entry before its first
+    /// byte is packed.
+    held: Vec<u8>,
+    /// Where the entries end that are known.
+    known: u64,
 }
 
 impl Listing {
+    /// Takes the next bytes and passes on what can be.
+    fn pass(&mut self, bytes: &[u8], compressor: &mut Compressor<'_, '_>) -> io::Result<()> {
+        self.feed(bytes);
+        if !compressor.wants_entries() {
+            return compressor.write_all(bytes);
+        }
+        let held = std::mem::take(&mut self.held);
+        let whole;
+        let mut rest = if held.is_empty() {
+            bytes
+        } else {
+            whole = [&held[..], bytes].concat();
+            &whole
+        };
+        let pass_until = |place: u64, rest: &mut &[u8], compressor: &mut Compressor<'_, '_>| {
+            let count = place.saturating_sub(compressor.position());
+            let count = usize::try_from(count).unwrap_or(usize::MAX).min(rest.len());
+            let (now, later) = rest.split_at(count);
+            *rest = later;
+            compressor.write_all(now)
+        };
+        for entry in self.table.untold() {
+            pass_until(entry.header, &mut rest, compressor)?;
+            compressor.entry(&entry)?;
+            self.known = entry.end();
+        }
+        if self.failed.is_some() || self.table.is_done() {
+            self.known = u64::MAX;
+        }
+        pass_until(self.known, &mut rest, compressor)?;
+        self.held = rest.to_vec();
+        Ok(())
+    }
+
     fn feed(&mut self, bytes: &[u8]) {
         self.read += bytes.len() as u64;
         if self.failed.is_none() {

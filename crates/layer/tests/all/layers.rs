@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use sociable_layer::pack::{PackEntry, Progress, SourceError};
 use sociable_layer::{Limits, PackOptions, pack};
-use sociable_policy::{Boundary, SizeSpans, SpanPlanner};
+use sociable_policy::{Ask, Candidate, Decision, PolicyError, SizeSpans, SpanPlanner};
 use sociable_tar::{Header, Kind, Reader, Time};
 use sociable_ztoc::{LayerReader, Sha256, Spans};
 
@@ -123,17 +123,25 @@ fn noise_is_stored() {
 /// Spans begin at multiples of a number, whatever is in between.
 struct Grid(u64);
 
+impl Grid {
+    fn ask(&self, at: u64) -> Ask {
+        Ask {
+            after: self.0 - at % self.0,
+            at_entries: false,
+        }
+    }
+}
+
 impl SpanPlanner for Grid {
-    fn cut(&mut self, at: &Boundary) -> bool {
-        at.uncompressed.is_multiple_of(self.0)
+    fn start(&mut self) -> Result<Ask, PolicyError> {
+        Ok(self.ask(0))
     }
 
-    fn ask_after(&mut self, at: &Boundary) -> u64 {
-        self.0 - at.uncompressed % self.0
-    }
-
-    fn identity(&self) -> String {
-        format!("grid:{}", self.0)
+    fn decide(&mut self, at: &Candidate) -> Result<Decision, PolicyError> {
+        Ok(Decision {
+            cut: at.uncompressed.is_multiple_of(self.0),
+            ask: self.ask(at.uncompressed),
+        })
     }
 }
 
@@ -294,5 +302,5 @@ fn limits_are_the_callers() {
         ..options(&mut planner, 0)
     };
     let packed = pack(entries(&[file("a", "12")]), std::io::sink(), options).expect("packed");
-    assert_eq!(packed.ztoc.spans.len(), 512 + 512 + 1024 + 1);
+    assert_eq!(packed.ztoc.spans.len(), 512 + 512 + 1024);
 }

@@ -7,6 +7,7 @@ mod failures;
 #[allow(dead_code, reason = "some of it is for those tests alone")]
 mod generate;
 mod layers;
+mod policies;
 mod tars;
 mod vectors;
 
@@ -68,6 +69,7 @@ fn options(planner: &mut dyn SpanPlanner, span_size: u64) -> PackOptions<'_> {
         span_size,
         planner,
         level: 6,
+        levels: None,
         jobs: 2,
         limits: Limits::default(),
         allow_unreadable: false,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use sociable_layer::{Compression, IndexError, IndexOptions, Indexed, Limits, index};
-use sociable_policy::{Boundary, SizeSpans, SpanPlanner};
+use sociable_policy::{Ask, Candidate, Decision, PolicyError, SizeSpans, SpanPlanner};
 
 use crate::Slow;
 
@@ -12,16 +12,17 @@ use crate::Slow;
 struct EveryBlock(SizeSpans);
 
 impl SpanPlanner for EveryBlock {
-    fn cut(&mut self, at: &Boundary) -> bool {
-        self.0.cut(at)
+    fn start(&mut self) -> Result<Ask, PolicyError> {
+        let after = 1;
+        let at_entries = false;
+        Ok(Ask { after, at_entries })
     }
 
-    fn ask_after(&mut self, _: &Boundary) -> u64 {
-        1
-    }
-
-    fn identity(&self) -> String {
-        format!("every block: {}", self.0.identity())
+    fn decide(&mut self, at: &Candidate) -> Result<Decision, PolicyError> {
+        Ok(Decision {
+            ask: self.start()?,
+            ..self.0.decide(at)?
+        })
     }
 }
 
