@@ -69,6 +69,7 @@ pub(crate) enum Command {
     Ls(commands::ls::Ls),
     Cat(commands::cat::Cat),
     Ztoc(commands::ztoc::Ztoc),
+    Policy(commands::policy::PolicyCommand),
     Cache(commands::cache::CacheCommand),
     Completions(commands::docs::Completions),
     Man(commands::docs::Man),
@@ -314,9 +315,29 @@ pub(crate) struct CacheArgs {
 }
 
 impl ZtocArgs {
+    /// These settings with one policy more.
+    ///
+    /// # Errors
+    /// When a policy cannot be had, or two decide the same.
+    pub(crate) fn with_policy(
+        &self,
+        policy: &str,
+        access: &Access,
+        shown: &Shown,
+    ) -> Result<IndexSettings, CliError> {
+        Ok(IndexSettings {
+            policies: self.policy.policies_and(Some(policy), access, shown)?,
+            ..self.settings(access, shown)?
+        })
+    }
+
     /// # Errors
     /// When a policy cannot be had.
-    pub(crate) fn settings(&self) -> Result<IndexSettings, CliError> {
+    pub(crate) fn settings(
+        &self,
+        access: &Access,
+        shown: &Shown,
+    ) -> Result<IndexSettings, CliError> {
         Ok(IndexSettings {
             span_size: self.span_size,
             build_tool_identifier: self.build_tool_identifier.clone(),
@@ -326,7 +347,7 @@ impl ZtocArgs {
                 ratio: self.max_ratio,
                 ..Limits::default()
             },
-            policies: self.policy.policies()?,
+            policies: self.policy.policies(access, shown)?,
             compact: self.policy.compact(),
             ..IndexSettings::default()
         })
@@ -340,6 +361,8 @@ impl IndexArgs {
         &self,
         min_layer_size: u64,
         run: &RunArgs,
+        access: &Access,
+        shown: &Shown,
     ) -> Result<IndexSettings, CliError> {
         let mut prefetch = self.prefetch_files.clone();
         if let Some(file) = &self.prefetch_files_json {
@@ -363,7 +386,7 @@ impl IndexArgs {
             xattr_optimization: self.optimizations.contains(&Optimization::Xattr),
             prefetch,
             force: run.force,
-            ..self.ztoc.settings()?
+            ..self.ztoc.settings(access, shown)?
         })
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod ls;
 pub(crate) mod make;
 pub(crate) mod opened;
 pub(crate) mod pack;
+pub(crate) mod policy;
 mod report;
 pub(crate) mod rm;
 pub(crate) mod verify;

@@ -1,23 +1,98 @@
 //! `--policy`: which policies decide.
 
+pub(crate) mod fetch;
+pub(crate) mod lock;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use clap::Args;
-use sociable_policy::{Policies, Spec, builtin};
+use sociable_oci::Access;
+use sociable_policy::{Policies, Policy, PolicyError, Spec, builtin, fallback};
+use sociable_policy_wasm::{Host, Limits, Opened};
+use sociable_soci::cache;
 
 use crate::error::CliError;
+use crate::progress::Shown;
+use crate::text::parse_size;
+use fetch::Component;
 
 /// Who decides where spans begin, what is compressed how, and in which order.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Policies")]
 pub(crate) struct PolicyArgs {
-    /// Let a policy decide (repeat for more): size, file-aligned, adaptive, profile, store-incompressible. PARAMETERS are JSON, or
-    /// NAME=VALUE pairs with commas between them; a value @FILE stands for the JSON in a file. INTERFACE (span, order,
-    /// compression, selection, prefetch) uses the policy for one thing only
+    /// Let a policy decide (repeat for more): one that is built in (`sociable policy list`), a WebAssembly component in a file, or in a
+    /// registry (oci://HOST/REPO:TAG[@DIGEST]). PARAMETERS are JSON, or NAME=VALUE pairs with commas between them; a value
+    /// @FILE stands for the JSON in a file. INTERFACE (span, order, compression, selection, prefetch) uses it for one thing only
     #[arg(long = "policy", value_name = "[INTERFACE=]POLICY[=PARAMETERS]")]
     policies: Vec<String>,
+    /// Where a policy fails, go on as without it, and say so
+    #[arg(long)]
+    policy_fallback: bool,
+    #[command(flatten)]
+    host: HostArgs,
     /// Write zTOCs with equal texts shared: smaller, read by all snapshotters, other bytes than those of the SOCI tools
     /// [default: where a policy decides about spans]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     compact_ztoc: Option<bool>,
+}
+
+/// What components may do.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Policies")]
+pub(crate) struct HostArgs {
+    /// Use no component but those in this file, which `sociable policy lock` writes
+    #[arg(long, value_name = "FILE", env = "SOCIABLE_POLICY_LOCK")]
+    policy_lock: Option<PathBuf>,
+    /// Stop a policy after so many million instructions a call
+    #[arg(long, value_name = "MILLIONS", default_value_t = Limits::DEFAULT.fuel, value_parser = clap::value_parser!(u64).range(1..))]
+    policy_fuel: u64,
+    /// Memory that a policy may use for a layer
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
+    policy_memory: u64,
+    /// How much a policy may answer in one call
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
+    policy_output: u64,
+}
+
+impl HostArgs {
+    fn limits(&self) -> Limits {
+        let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+        Limits {
+            fuel: self.policy_fuel,
+            memory: bytes(self.policy_memory),
+            output: bytes(self.policy_output),
+            ..Limits::DEFAULT
+        }
+    }
+
+    /// A host, with compiled code kept in the user's cache directory.
+    ///
+    /// # Errors
+    /// When components cannot be run here.
+    pub(crate) fn host(&self, shown: &Shown) -> Result<Host, CliError> {
+        let cache = cache::default_dir().map(|dir| dir.join("compiled"));
+        Host::new(self.limits(), shown.policy_log(), cache)
+            .map_err(|e| CliError::failed(e.to_string()))
+    }
+
+    /// Fetches a component, and compiles it.
+    ///
+    /// # Errors
+    /// When it cannot be had, is none, or not the one that was locked.
+    pub(crate) fn open(
+        &self,
+        host: &Host,
+        reference: &str,
+        access: &Access,
+    ) -> Result<Opened, CliError> {
+        let component = Component::fetch(reference, access)?;
+        if let Some(file) = &self.policy_lock {
+            lock::check(file, &component)?;
+        }
+        host.open(&component.bytes, reference)
+            .map_err(|error| CliError::failed(error.to_string()))
+    }
 }
 
 impl PolicyArgs {
@@ -27,17 +102,57 @@ impl PolicyArgs {
 
     /// # Errors
     /// When a policy cannot be had, or two decide the same.
-    pub(crate) fn policies(&self) -> Result<Policies, CliError> {
+    pub(crate) fn policies(&self, access: &Access, shown: &Shown) -> Result<Policies, CliError> {
+        self.policies_and(None, access, shown)
+    }
+
+    /// These policies, and one more.
+    ///
+    /// # Errors
+    /// When a policy cannot be had, or two decide the same.
+    pub(crate) fn policies_and(
+        &self,
+        more: Option<&str>,
+        access: &Access,
+        shown: &Shown,
+    ) -> Result<Policies, CliError> {
         let mut policies = Policies::default();
-        for text in &self.policies {
+        let mut host = None;
+        for text in self.policies.iter().map(String::as_str).chain(more) {
             let spec = Spec::parse(text, &|file| std::fs::read(file))
                 .map_err(|error| CliError::usage(format!("--policy {text}: {error}")))?;
-            let policy = builtin::load(&spec.reference, &spec.parameters)
-                .map_err(|error| CliError::usage(error.to_string()))?;
+            let mut policy = self.load(&spec, &mut host, access, shown)?;
+            if self.policy_fallback {
+                let note = shown.policy_notes();
+                let report =
+                    move |error: &PolicyError| note(&format!("{error}; going on without it"));
+                policy = fallback::or_default(policy, &(Arc::new(report) as _));
+            }
             policies
                 .add(policy, spec.interface)
                 .map_err(|error| CliError::usage(error.to_string()))?;
         }
         Ok(policies)
+    }
+
+    fn load(
+        &self,
+        spec: &Spec,
+        host: &mut Option<Host>,
+        access: &Access,
+        shown: &Shown,
+    ) -> Result<Policy, CliError> {
+        if fetch::is_builtin(&spec.reference) {
+            return builtin::load(&spec.reference, &spec.parameters)
+                .map_err(|error| CliError::usage(error.to_string()));
+        }
+        let host = match host {
+            Some(host) => host,
+            None => host.insert(self.host.host(shown)?),
+        };
+        let opened = self.host.open(host, &spec.reference, access)?;
+        opened
+            .policy(&spec.parameters)
+            .map_err(|error| CliError::failed(error.to_string()))
     }
 }

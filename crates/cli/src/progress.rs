@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use sociable_oci::{Descriptor, Digest};
+use sociable_policy_wasm::{Level, Logger};
 use sociable_soci::outcome::LayerOutcome;
 use sociable_soci::progress::Work;
 use sociable_soci::{Cancel, Event, Progress, Run};
@@ -36,6 +37,20 @@ pub(crate) fn awaiting<T>(wait: impl FnOnce() -> T) -> T {
     let result = wait();
     AWAITING.store(false, Ordering::Relaxed);
     result
+}
+
+/// Prints what policies log.
+struct PolicyLog {
+    print: Box<dyn Fn(&str) + Send + Sync>,
+    verbose: bool,
+}
+
+impl Logger for PolicyLog {
+    fn line(&self, level: Level, policy: &str, line: &str) {
+        if self.verbose || level != Level::Debug {
+            (self.print)(&format!("{policy}: {line}"));
+        }
+    }
 }
 
 /// What a command shows.
@@ -110,6 +125,31 @@ impl Shown {
             Some(bars) => bars.all.suspend(print),
             None => print(),
         }
+    }
+
+    /// Prints notes as [`Shown::note`] does, for as long as anybody likes.
+    pub(crate) fn policy_notes(&self) -> impl Fn(&str) + Send + Sync + 'static {
+        let bars = self.bars.as_ref().map(|bars| bars.all.clone());
+        let quiet = self.quiet;
+        move |note: &str| {
+            let print = || {
+                // A closed standard error is no reason to fail.
+                let _ = writeln!(std::io::stderr().lock(), "note: {}", text::printable(note));
+            };
+            match &bars {
+                _ if quiet => {}
+                Some(bars) => bars.suspend(print),
+                None => print(),
+            }
+        }
+    }
+
+    /// Prints what policies log: with `--quiet` nothing, without `--verbose` not what is for their authors.
+    pub(crate) fn policy_log(&self) -> Arc<dyn Logger> {
+        Arc::new(PolicyLog {
+            print: Box::new(self.policy_notes()),
+            verbose: self.verbose,
+        })
     }
 
     /// Prints something else without the bars in between.

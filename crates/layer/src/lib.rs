@@ -31,3 +31,4 @@ pub use limits::Limits;
 #[cfg(unix)]
 pub use pack::pack_dir;
 pub use pack::{PackError, PackOptions, Packed, PackedTar, pack, pack_tar};
+pub use table::described_entry;

@@ -178,6 +178,29 @@ pub(crate) fn described(entry: &sociable_tar::Entry) -> facts::Entry<'_> {
     }
 }
 
+/// An entry of a zTOC as policies see it. Where its header begins is not known any more: it counts as its data.
+#[must_use]
+pub fn described_entry(entry: &Entry) -> facts::Entry<'_> {
+    let kind = match entry.kind {
+        EntryKind::File => Kind::File,
+        EntryKind::Hardlink => Kind::HardLink,
+        EntryKind::Symlink => Kind::Symlink,
+        EntryKind::CharDevice => Kind::CharDevice,
+        EntryKind::BlockDevice => Kind::BlockDevice,
+        EntryKind::Directory => Kind::Directory,
+        EntryKind::Fifo => Kind::Fifo,
+    };
+    facts::Entry {
+        path: facts::path(&entry.name),
+        kind,
+        header: entry.offset,
+        data: entry.offset,
+        size: if kind == Kind::File { entry.size } else { 0 },
+        mode: u32::try_from(entry.mode & 0o7777).unwrap_or(0),
+        link: (!entry.linkname.is_empty()).then(|| String::from_utf8_lossy(&entry.linkname)),
+    }
+}
+
 /// The format holds 32 bits of a number; the reference cuts off what is above.
 #[allow(
     clippy::cast_possible_truncation,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::compression::StoreIncompressible;
 use crate::order::ProfileOrder;
 use crate::span::{AdaptiveSpans, FileAlignedSpans, ProfileSpans};
-use crate::{About, Policy, SizeSpans, Trace};
+use crate::{About, Interface, Policy, SizeSpans, Trace};
 
 /// A policy that is built in.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Builtin {
     pub summary: &'static str,
     /// JSON schema of its parameters.
     pub schema: Value,
+    /// What it decides.
+    pub decides: &'static [Interface],
 }
 
 /// Why a policy that is built in cannot be had.
@@ -56,6 +58,7 @@ pub fn all() -> Vec<Builtin> {
     vec![
         Builtin {
             name: "size",
+            decides: &[Interface::Span],
             summary: "Spans of one size: the rule of the SOCI tools",
             schema: object(
                 json!({"span-size": bytes(SizeSpans::DEFAULT_SPAN_SIZE, "smallest size of a span")}),
@@ -64,6 +67,7 @@ pub fn all() -> Vec<Builtin> {
         },
         Builtin {
             name: "file-aligned",
+            decides: &[Interface::Span],
             summary: "A span does not begin in the middle of a small file; big files are cut evenly",
             schema: object(
                 json!({"span-size": bytes(SizeSpans::DEFAULT_SPAN_SIZE, "size of a span to aim at")}),
@@ -72,6 +76,7 @@ pub fn all() -> Vec<Builtin> {
         },
         Builtin {
             name: "adaptive",
+            decides: &[Interface::Span],
             summary: "Small spans where small files are dense, large ones in large files",
             schema: object(
                 json!({
@@ -83,6 +88,7 @@ pub fn all() -> Vec<Builtin> {
         },
         Builtin {
             name: "profile",
+            decides: &[Interface::Span, Interface::Order],
             summary: "Spans follow what a recorded start read; packed layers hold that first",
             schema: object(
                 json!({
@@ -96,6 +102,7 @@ pub fn all() -> Vec<Builtin> {
         },
         Builtin {
             name: "store-incompressible",
+            decides: &[Interface::Compression],
             summary: "Files whose beginning does not shrink are stored as they are",
             schema: object(
                 json!({"percent": {
@@ -251,7 +258,7 @@ mod tests {
             }
             let policy = load(builtin.name, &parameters).unwrap();
             assert_eq!(policy.about.name, builtin.name);
-            assert!(!policy.interfaces().is_empty());
+            assert_eq!(policy.interfaces(), builtin.decides);
             // Every parameter of the schema is one that is read.
             for (name, schema) in builtin.schema["properties"].as_object().unwrap() {
                 if let Some(default) = schema.get("default") {

@@ -10,6 +10,7 @@ pub mod builtin;
 pub mod compression;
 pub mod error;
 pub mod facts;
+pub mod fallback;
 pub mod order;
 pub mod prefetch;
 pub mod selection;

@@ -210,6 +210,14 @@ impl Policies {
         &self.used
     }
 
+    /// What the policy that decides about `interface` is called; nothing if there is none.
+    #[must_use]
+    pub fn name_of(&self, interface: Interface) -> String {
+        let used = self.used.iter().find(|(used, _)| *used == interface);
+        used.map(|(_, about)| about.name.clone())
+            .unwrap_or_default()
+    }
+
     /// Whether spans begin where the reference's would.
     #[must_use]
     pub fn has_reference_spans(&self) -> bool {

@@ -19,11 +19,12 @@ use crate::error::{Error, Result};
 use crate::image::{Image, Kind, PlatformImage, Platforms, manifest_of};
 use crate::layers::{self, Job, Prepared};
 use crate::moved::InPlace;
-use crate::names::{INDEX_DIGEST, INDEX_V2, LAYER_DIGEST, MANIFEST_DIGEST, PREFETCH};
+use crate::names::{INDEX_DIGEST, INDEX_V2, LAYER_DIGEST, MANIFEST_DIGEST, POLICIES, PREFETCH};
 use crate::outcome::{IndexedLayer, LayerOutcome, SkipReason};
 use crate::prefetch::Prefetch;
 use crate::prior::Prior;
 use crate::progress::Run;
+use crate::record::record;
 use crate::settings::IndexSettings;
 use crate::soci_index::{CONFIG, SociIndex, Version};
 
@@ -376,7 +377,10 @@ fn build_index(
     }
     let (prefetch, prefetch_missing) = build_prefetch(job, image, &indexed)?;
     let tool = &job.settings.build_tool_identifier;
-    let index = SociIndex::new(version, tool, &image.descriptor, ztocs, prefetch);
+    let mut index = SociIndex::new(version, tool, &image.descriptor, ztocs, prefetch);
+    if let Some(record) = record(&job.settings.policies) {
+        index.annotations.insert(POLICIES.to_owned(), record);
+    }
     let (bytes, mut descriptor) = index.encode();
     job.sink.put(CONFIG)?;
     job.sink.put_document(&descriptor.media_type, &bytes)?;
@@ -429,6 +433,12 @@ fn build_prefetch<'o>(
             "no indexed layer for {} has {path}, so it is not prefetched",
             image.platform
         ));
+    }
+    for layer in layers {
+        let chosen = indexed(layer).map(|indexed| &indexed.chosen[..]);
+        if let Some(chosen @ [_, ..]) = chosen {
+            ranges.entry(layer.digest).or_default().extend(chosen);
+        }
     }
     let mut artifacts = Vec::new();
     for layer in layers {

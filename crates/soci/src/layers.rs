@@ -47,11 +47,8 @@ pub(crate) fn plan(
     if !media_type::is_layer(&layer.media_type) {
         return Err(not_a_layer());
     }
-    if layer.size < settings.min_layer_size {
-        return Ok(Plan::Skip(SkipReason::TooSmall {
-            size: layer.size,
-            minimum: settings.min_layer_size,
-        }));
+    if let Some(reason) = settings.unwanted(&settings.facts(layer))? {
+        return Ok(Plan::Skip(reason));
     }
     let format = |format: &str| {
         Ok(Plan::Skip(SkipReason::Format {
@@ -261,13 +258,8 @@ fn known(
         let digest = job.sink.put(&cached.bytes)?;
         let size = cached.bytes.len() as u64;
         let origin = Origin::Cache;
-        return Ok(Some(facts(
-            &cached.ztoc,
-            digest,
-            size,
-            origin,
-            job.settings,
-        )));
+        let facts = facts(&cached.ztoc, layer, digest, size, origin, job.settings)?;
+        return Ok(Some(facts));
     }
     if let Some((bytes, ztoc)) = job
         .prior
@@ -278,7 +270,8 @@ fn known(
         let size = bytes.len() as u64;
         // Not into the cache: whoever made that index vouches for this image's, and not for other images on the same layers.
         let origin = Origin::Index;
-        return Ok(Some(facts(&ztoc, digest, size, origin, job.settings)));
+        let facts = facts(&ztoc, layer, digest, size, origin, job.settings)?;
+        return Ok(Some(facts));
     }
     Ok(None)
 }
@@ -438,7 +431,7 @@ pub(crate) fn store(job: Job<'_>, layer: &Descriptor, ztoc: &Ztoc) -> Result<Ind
         |out| encoded.write_to(out),
         job.run,
     );
-    Ok(facts_of(ztoc, &encoded, job.settings))
+    facts_of(ztoc, layer, &encoded, job.settings)
 }
 
 /// A zTOC as bytes to be written, and what they are called.
@@ -505,26 +498,33 @@ pub(crate) fn remember(
 
 pub(crate) fn facts_of(
     ztoc: &Ztoc,
+    layer: &Descriptor,
     encoded: &EncodedZtoc<'_>,
     settings: &IndexSettings,
-) -> IndexedLayer {
-    facts(ztoc, encoded.digest, encoded.size, Origin::Layer, settings)
+) -> Result<IndexedLayer> {
+    let (digest, size) = (encoded.digest, encoded.size);
+    facts(ztoc, layer, digest, size, Origin::Layer, settings)
 }
 
 /// What an image's documents need to know of a zTOC.
 pub(crate) fn facts(
     ztoc: &Ztoc,
+    layer: &Descriptor,
     digest: Digest,
     size: u64,
     origin: Origin,
     settings: &IndexSettings,
-) -> IndexedLayer {
+) -> Result<IndexedLayer> {
     let paths: Vec<_> = settings
         .prefetch
         .iter()
         .map(|path| prefetch::clean_path(path.as_bytes()))
         .collect();
-    IndexedLayer {
+    let chosen = match settings.policies.prefetch() {
+        Some(policy) => prefetch::chosen(ztoc, policy, &settings.facts(layer))?,
+        None => Vec::new(),
+    };
+    Ok(IndexedLayer {
         ztoc: digest,
         ztoc_size: size,
         spans: ztoc.spans.len(),
@@ -533,7 +533,8 @@ pub(crate) fn facts(
         needs_xattrs: needs_xattrs(ztoc),
         origin,
         prefetch: prefetch::find(ztoc, &paths),
-    }
+        chosen,
+    })
 }
 
 pub(crate) fn needs_xattrs(ztoc: &Ztoc) -> bool {

@@ -42,6 +42,7 @@ mod passed;
 pub mod prefetch;
 mod prior;
 pub mod progress;
+pub mod record;
 pub mod remove;
 pub mod repack;
 pub mod settings;

@@ -10,6 +10,10 @@ pub const ZTOC: &str = sociable_ztoc::format::MEDIA_TYPE;
 /// Media type of a prefetch artifact.
 pub const PREFETCH: &str = "application/vnd.amazon.soci.prefetch.v1+json";
 
+/// On a SOCI index: the policies that decided about it, a JSON list. Only where there are any. The snapshotter does not look at
+/// it.
+pub const POLICIES: &str = "dev.sociable.policies";
+
 /// On a zTOC's descriptor, and on a prefetch artifact's: digest of the layer it belongs to.
 pub const LAYER_DIGEST: &str = "com.amazon.soci.image-layer-digest";
 /// On a zTOC's descriptor: media type of the layer.

@@ -26,6 +26,14 @@ pub enum SkipReason {
         /// What it is compressed with, or its media type.
         format: String,
     },
+    /// A policy decided against it.
+    #[error("{why} (says policy {policy})")]
+    Policy {
+        /// The policy.
+        policy: String,
+        /// Its reason.
+        why: String,
+    },
     /// A layer that lives elsewhere and is not in the source.
     #[error("it is a foreign layer, and not in the source")]
     Absent,
@@ -64,6 +72,9 @@ pub struct IndexedLayer {
     /// [`IndexSettings::prefetch`](crate::IndexSettings::prefetch).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prefetch: Vec<Option<SpanRange>>,
+    /// Spans that a policy wants to have prefetched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chosen: Vec<SpanRange>,
 }
 
 /// What became of a layer.

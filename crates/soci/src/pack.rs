@@ -13,8 +13,8 @@ use sociable_oci::{
     BlobWriter, Config, Descriptor, Digest, Hashing, Index, Manifest, Platform, Sink, Source,
     media_type,
 };
-use sociable_policy::PolicyError;
 use sociable_policy::compression::{Choice, Format, Levels};
+use sociable_policy::{Layer, PolicyError};
 use sociable_tar::walk;
 
 use crate::cache::Cache;
@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::image::{PlatformImage, config};
 use crate::layers::{self, Job};
 use crate::names::INDEX_DIGEST;
-use crate::outcome::{LayerOutcome, SkipReason};
+use crate::outcome::LayerOutcome;
 use crate::parts::Part;
 use crate::progress::{Event, Run};
 use crate::repack::{Packing, Plain, Repacked};
@@ -248,13 +248,14 @@ pub(crate) fn layer<E: PackEntry>(
     let digest = Digest::from_sha256(packed.digest.0);
     out.writer.commit_trusted(&digest, packed.size)?;
     let layer = Descriptor::new(media_type::OCI_LAYER_GZIP, digest, packed.size);
-    let outcome = if packed.size < minimum {
-        LayerOutcome::Skipped(SkipReason::TooSmall {
-            size: packed.size,
-            minimum,
-        })
-    } else {
-        LayerOutcome::Indexed(layers::store(job, &layer, &packed.ztoc)?)
+    let facts = Layer {
+        min_layer_size: minimum,
+        packing: true,
+        ..job.settings.facts(&layer)
+    };
+    let outcome = match job.settings.unwanted(&facts)? {
+        Some(reason) => LayerOutcome::Skipped(reason),
+        None => LayerOutcome::Indexed(layers::store(job, &layer, &packed.ztoc)?),
     };
     run.progress.event(&Event::Done {
         layer: &layer,

@@ -7,6 +7,8 @@
 use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
+use sociable_policy::prefetch::{PrefetchPolicy, Target};
+use sociable_policy::{Layer, PolicyError};
 use sociable_ztoc::Ztoc;
 
 use crate::tree::clean;
@@ -112,6 +114,41 @@ pub fn find(ztoc: &Ztoc, paths: &[Vec<u8>]) -> Vec<Option<SpanRange>> {
         }
     }
     paths.iter().map(|path| found.get(path).copied()).collect()
+}
+
+/// The spans that a policy wants to have prefetched of this layer.
+///
+/// # Errors
+/// The policy's.
+pub fn chosen(
+    ztoc: &Ztoc,
+    policy: &dyn PrefetchPolicy,
+    layer: &Layer,
+) -> Result<Vec<SpanRange>, PolicyError> {
+    let entries: Vec<_> = ztoc
+        .entries
+        .iter()
+        .map(sociable_layer::described_entry)
+        .collect();
+    let spans: Vec<u64> = (0..ztoc.spans.len())
+        .map(|span| ztoc.span_start(span))
+        .collect();
+    let span = |offset| u32::try_from(ztoc.span_of(offset)).unwrap_or(u32::MAX);
+    let targets = policy.choose(layer, &entries, &spans)?;
+    let range = |target| match target {
+        Target::Span(span) => Some(SpanRange {
+            start: span,
+            end: span,
+        }),
+        Target::File(index) => {
+            let entry = ztoc.entries.get(index as usize)?;
+            let start = span(entry.offset);
+            let last = entry.offset.saturating_add(entry.size).saturating_sub(1);
+            let end = span(last).max(start);
+            Some(SpanRange { start, end })
+        }
+    };
+    Ok(targets.into_iter().filter_map(range).collect())
 }
 
 #[cfg(test)]

@@ -194,8 +194,9 @@ pub(crate) fn pack_layer(
         tar: &tar.digest,
         layer: &layer,
     });
+    let unwanted = settings.unwanted(&settings.facts(&layer))?.is_some();
     let found = match ztoc {
-        _ if size < settings.min_layer_size => None,
+        _ if unwanted => None,
         Err(error) => Some(Found::Bad(error)),
         Ok(ztoc) => {
             let encoded = layers::encode(&ztoc, &layer, settings)?;
@@ -203,7 +204,7 @@ pub(crate) fn pack_layer(
             layers::remember(cache, settings, &layer, None, write, run);
             Some(Found::Layer {
                 compression: Compression::Gzip,
-                facts: layers::facts_of(&ztoc, &encoded, settings),
+                facts: layers::facts_of(&ztoc, &layer, &encoded, settings)?,
                 ztoc: kept(|file| encoded.write_to(file))?,
             })
         }

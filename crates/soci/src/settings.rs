@@ -2,9 +2,10 @@
 
 use sociable_layer::Limits;
 use sociable_oci::Descriptor;
-use sociable_policy::{Layer, Policies};
+use sociable_policy::{Interface, Layer, Policies, PolicyError};
 
 use crate::names;
+use crate::outcome::SkipReason;
 
 /// How layers are indexed: the reference's options under the reference's names, and a few of our own.
 #[derive(Debug, Clone)]
@@ -76,6 +77,23 @@ impl IndexSettings {
             min_layer_size: self.min_layer_size,
             packing: true,
         }
+    }
+
+    /// Why a layer with these facts gets no index, if it gets none: by its size, unless a policy decides.
+    ///
+    /// # Errors
+    /// The policy's.
+    pub fn unwanted(&self, layer: &Layer) -> Result<Option<SkipReason>, PolicyError> {
+        let size = layer.size.unwrap_or(0);
+        if let Some(selection) = self.policies.selection() {
+            let verdict = selection.select(layer)?;
+            return Ok((!verdict.index).then(|| SkipReason::Policy {
+                policy: self.policies.name_of(Interface::Selection),
+                why: verdict.reason,
+            }));
+        }
+        let minimum = layer.min_layer_size;
+        Ok((size < minimum).then_some(SkipReason::TooSmall { size, minimum }))
     }
 
     /// Whether zTOCs are written with equal texts shared.

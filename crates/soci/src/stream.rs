@@ -397,7 +397,8 @@ impl Streamed {
     ) -> Result<()> {
         let Passing { sink, options, run } = job;
         let settings = options.settings;
-        let large = blob.size >= settings.min_layer_size;
+        // A policy is asked when the layer's media type is known.
+        let large = settings.policies.selection().is_some() || blob.size >= settings.min_layer_size;
         let mut found = None;
         let mut compression = None;
         if let Guess::Layer(guessed) = guess
@@ -407,7 +408,8 @@ impl Streamed {
                 Some(cached) => {
                     let (bytes, digest) = (&cached.bytes, cached.digest);
                     let size = bytes.len() as u64;
-                    let facts = layers::facts(&cached.ztoc, digest, size, Origin::Cache, settings);
+                    let facts =
+                        layers::facts(&cached.ztoc, blob, digest, size, Origin::Cache, settings)?;
                     let ztoc = kept(|file| file.write_all(bytes))?;
                     found = Some(Found::Layer {
                         compression: guessed,
@@ -461,7 +463,7 @@ impl Streamed {
                 );
                 found = Some(Found::Layer {
                     compression,
-                    facts: layers::facts_of(&indexed.ztoc, &encoded, settings),
+                    facts: layers::facts_of(&indexed.ztoc, blob, &encoded, settings)?,
                     ztoc: kept(|file| encoded.write_to(file))?,
                 });
             }

@@ -155,6 +155,15 @@ impl crate::Ztoc {
         })
     }
 
+    /// Where a span begins, in uncompressed bytes; 0 for one that is not there.
+    #[must_use]
+    pub fn span_start(&self, span: usize) -> u64 {
+        match &self.spans {
+            Spans::Gzip(spans) => spans.checkpoints.get(span).map_or(0, |c| c.uncompressed),
+            Spans::Uncompressed(spans) => (span as u64).saturating_mul(spans.span_size),
+        }
+    }
+
     /// The number of the span that yields the uncompressed byte `offset`: the last span that
     /// starts at it or before. Offsets behind the end give the last span.
     #[must_use]

@@ -222,7 +222,9 @@ fn make(
         source: from,
         destination,
     } = item;
-    let settings = args.index.settings(args.min_layer_size, &args.run)?;
+    let settings = args
+        .index
+        .settings(args.min_layer_size, &args.run, access, shown)?;
     let platforms = args.platforms.platforms();
     let options = Options {
         settings: &settings,

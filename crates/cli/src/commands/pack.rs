@@ -263,7 +263,7 @@ fn destination_inside(args: &Pack) -> Option<PathBuf> {
 
 pub(crate) fn run(args: &Pack, access: &Access, shown: &Shown) -> Result<(), CliError> {
     let minimum = args.min_layer_size.unwrap_or(names::DEFAULT_MIN_LAYER_SIZE);
-    let settings = args.index.settings(minimum, &args.run)?;
+    let settings = args.index.settings(minimum, &args.run, access, shown)?;
     let cache = args.run.cache(shown);
     let epoch = epoch()?;
     let walk = args.files.walk(epoch)?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use sociable_oci::Digest;
+use sociable_oci::{Access, Digest};
 use sociable_soci::inspect::ztoc_info;
 use sociable_soci::tree::Tree;
 use sociable_soci::verify::check_ztoc;
@@ -98,9 +98,9 @@ struct Verify {
     layer: PathBuf,
 }
 
-pub(crate) fn run(args: &Ztoc, shown: &Shown) -> Result<(), CliError> {
+pub(crate) fn run(args: &Ztoc, access: &Access, shown: &Shown) -> Result<(), CliError> {
     match &args.command {
-        ZtocCommand::Build(args) => build(args, shown),
+        ZtocCommand::Build(args) => build(args, access, shown),
         ZtocCommand::Info(args) => info(args),
         ZtocCommand::Ls(args) => ls(args),
         ZtocCommand::Cat(args) => cat(args, shown),
@@ -108,7 +108,7 @@ pub(crate) fn run(args: &Ztoc, shown: &Shown) -> Result<(), CliError> {
     }
 }
 
-fn build(args: &Build, shown: &Shown) -> Result<(), CliError> {
+fn build(args: &Build, access: &Access, shown: &Shown) -> Result<(), CliError> {
     #[derive(Serialize)]
     struct Built {
         layer: Digest,
@@ -119,7 +119,7 @@ fn build(args: &Build, shown: &Shown) -> Result<(), CliError> {
     }
     let settings = IndexSettings {
         diff_id: args.diff_id,
-        ..args.ztoc.settings()?
+        ..args.ztoc.settings(access, shown)?
     };
     let run = shown.run(0);
     let indexed = if args.layer.as_os_str() == "-" {

@@ -1,0 +1,173 @@
+//! What a policy makes of a layer, beside the default.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+use sociable_oci::Access;
+use sociable_soci::{IndexSettings, chain, single};
+use sociable_ztoc::Ztoc;
+
+use crate::args::ZtocArgs;
+use crate::error::CliError;
+use crate::output::{print, print_json};
+use crate::progress::Shown;
+use crate::text::{printable, size};
+
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// The policy, as for --policy
+    #[arg(value_name = "[INTERFACE=]POLICY[=PARAMETERS]")]
+    policy: String,
+    /// The layer: gzip or a plain tar
+    #[arg(long, value_name = "FILE")]
+    layer: PathBuf,
+    /// Print JSON: all spans of both
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ztoc: ZtocArgs,
+}
+
+/// How a layer is cut.
+#[derive(Serialize)]
+struct Cut {
+    ztoc_size: u64,
+    spans: Vec<Span>,
+}
+
+/// A span, in bytes.
+#[derive(Serialize)]
+struct Span {
+    uncompressed: u64,
+    uncompressed_size: u64,
+    compressed: u64,
+    compressed_size: u64,
+    /// The file in which it begins, or the one before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    begins_in: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Both {
+    layer_size: u64,
+    uncompressed_size: u64,
+    policy: Cut,
+    default: Cut,
+}
+
+pub(super) fn run(args: &Run, access: &Access, shown: &Shown) -> Result<(), CliError> {
+    let default = args.ztoc.settings(access, shown)?;
+    let with = args.ztoc.with_policy(&args.policy, access, shown)?;
+    let index = |settings: &IndexSettings| {
+        let file = File::open(&args.layer).map_err(CliError::io("open", args.layer.display()))?;
+        let indexed = single::index_layer(file, settings, shown.run(0)).map_err(|error| {
+            CliError::failed(format!("{}: {}", args.layer.display(), chain(&error)))
+        })?;
+        let encoded = if settings.is_compact() {
+            indexed.ztoc.encode_compact()
+        } else {
+            indexed.ztoc.encode()
+        };
+        let ztoc_size = encoded
+            .map_err(|error| CliError::failed(error.to_string()))?
+            .size();
+        Ok::<_, CliError>((
+            indexed.size,
+            cut(&indexed.ztoc, indexed.size, ztoc_size),
+            indexed.ztoc.uncompressed_size,
+        ))
+    };
+    let (layer_size, policy, uncompressed_size) = index(&with)?;
+    let (_, default, _) = index(&default)?;
+    let both = Both {
+        layer_size,
+        uncompressed_size,
+        policy,
+        default,
+    };
+    if args.json {
+        return print_json(&both);
+    }
+    print(&text(&both, &args.policy))
+}
+
+fn cut(ztoc: &Ztoc, layer_size: u64, ztoc_size: u64) -> Cut {
+    let count = ztoc.spans.len();
+    let start = |span: usize| match &ztoc.spans {
+        sociable_ztoc::Spans::Gzip(spans) if span < count => {
+            (spans.checkpoints[span].compressed, ztoc.span_start(span))
+        }
+        sociable_ztoc::Spans::Uncompressed(_) if span < count => {
+            (ztoc.span_start(span), ztoc.span_start(span))
+        }
+        _ => (layer_size, ztoc.uncompressed_size),
+    };
+    let spans = (0..count).map(|span| {
+        let ((compressed, uncompressed), (end, uncompressed_end)) = (start(span), start(span + 1));
+        let behind = ztoc
+            .entries
+            .partition_point(|entry| entry.offset <= uncompressed);
+        let entry = behind
+            .checked_sub(1)
+            .and_then(|before| ztoc.entries.get(before));
+        Span {
+            uncompressed,
+            uncompressed_size: uncompressed_end.saturating_sub(uncompressed),
+            compressed,
+            compressed_size: end.saturating_sub(compressed),
+            begins_in: entry.map(|entry| String::from_utf8_lossy(&entry.name).into_owned()),
+        }
+    });
+    Cut {
+        ztoc_size,
+        spans: spans.collect(),
+    }
+}
+
+/// Columns of the map.
+const WIDTH: usize = 72;
+
+/// A line of the layer from its first byte to its last: how dense spans are, from `·` (none begins here) over `▁` to `█`.
+fn map(cut: &Cut, size: u64) -> String {
+    let mut counts = [0usize; WIDTH];
+    for span in &cut.spans {
+        let column = u128::from(span.uncompressed) * WIDTH as u128 / u128::from(size.max(1));
+        let column = usize::try_from(column).unwrap_or(0).min(WIDTH - 1);
+        counts[column] += 1;
+    }
+    let most = counts.iter().copied().max().unwrap_or(1).max(1);
+    let bars = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let bar = |&count: &usize| match count {
+        0 => '·',
+        _ => bars[(count * bars.len()).div_ceil(most) - 1],
+    };
+    counts.iter().map(bar).collect()
+}
+
+fn text(both: &Both, name: &str) -> String {
+    let mut text = format!(
+        "layer {}, {} of tar\n",
+        size(both.layer_size),
+        size(both.uncompressed_size)
+    );
+    for (name, cut) in [(name, &both.policy), ("default", &both.default)] {
+        let sizes = || cut.spans.iter().map(|span| span.compressed_size);
+        let count = cut.spans.len() as u64;
+        let average = sizes().sum::<u64>() / count.max(1);
+        let _ = write!(
+            text,
+            "\n{}: {count} spans, zTOC {}; compressed sizes {} to {}, {} on average\n{}\n",
+            printable(&name.chars().take(60).collect::<String>()),
+            size(cut.ztoc_size),
+            size(sizes().min().unwrap_or(0)),
+            size(sizes().max().unwrap_or(0)),
+            size(average),
+            map(cut, both.uncompressed_size),
+        );
+    }
+    text.push_str("\nEach line is the layer from its first byte to its last; the higher the bar, the more spans begin there.\n");
+    text
+}
