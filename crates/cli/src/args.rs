@@ -69,6 +69,7 @@ pub(crate) enum Command {
     Ls(commands::ls::Ls),
     Cat(commands::cat::Cat),
     Ztoc(commands::ztoc::Ztoc),
+    Trace(Box<commands::trace::TraceCommand>),
     Cache(commands::cache::CacheCommand),
     Completions(commands::docs::Completions),
     Man(commands::docs::Man),

@@ -13,5 +13,6 @@ pub(crate) mod opened;
 pub(crate) mod pack;
 mod report;
 pub(crate) mod rm;
+pub(crate) mod trace;
 pub(crate) mod verify;
 pub(crate) mod ztoc;

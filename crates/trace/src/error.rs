@@ -1,0 +1,67 @@
+//! What can go wrong.
+
+use std::io;
+use std::path::PathBuf;
+
+/// The result of this crate's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why nothing was recorded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The root to be traced cannot be read.
+    #[error("{}: {source}", .path.display())]
+    Root {
+        /// The root.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// This process may not make mounts.
+    #[error("no right to {what}: {source}")]
+    Denied {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A step on the way to the command's surroundings failed.
+    #[error("cannot {what}: {source}")]
+    Step {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The root cannot be mounted there.
+    #[error("cannot mount on {}: {source}", .on.display())]
+    Mount {
+        /// The mount point.
+        on: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The command did not start.
+    #[error("{program:?} does not start in the root: {source}")]
+    Command {
+        /// Its program.
+        program: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+#[cfg(target_os = "linux")]
+impl Error {
+    /// For `map_err`: a step, told apart by whether rights are what is missing.
+    pub(crate) fn step<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
+        move |error| {
+            let source = error.into();
+            match source.kind() {
+                io::ErrorKind::PermissionDenied => Self::Denied { what, source },
+                _ => Self::Step { what, source },
+            }
+        }
+    }
+}
