@@ -18,6 +18,23 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// The image to be traced cannot be read.
+    #[error(transparent)]
+    Image(#[from] sociable_soci::Error),
+    /// A layer of the image cannot be looked into, so its files are not known.
+    #[error("{0}")]
+    Unseen(String),
+    /// The thread that reads the image is gone.
+    #[error("the thread that reads the image has ended")]
+    Gone,
+    /// The root does not know who shall run the command.
+    #[error("there is no {what} {name:?} in the root's /etc/passwd and /etc/group")]
+    NoUser {
+        /// User, or group.
+        what: &'static str,
+        /// As it was asked for.
+        name: String,
+    },
     /// This process may not make mounts.
     #[error("no right to {what}: {source}")]
     Denied {
@@ -50,6 +67,12 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+}
+
+impl From<sociable_soci::tree::TreeError> for Error {
+    fn from(error: sociable_soci::tree::TreeError) -> Self {
+        Self::Image(error.into())
+    }
 }
 
 #[cfg(target_os = "linux")]

@@ -57,15 +57,15 @@ impl Workload {
     /// For people: the command as a shell would have it, nearly.
     #[must_use]
     pub fn text(&self) -> String {
-        let words: Vec<_> = (self.command.iter())
-            .map(|word| word.to_string_lossy())
-            .map(
-                |word| match word.contains(char::is_whitespace) || word.is_empty() {
-                    true => format!("'{word}'"),
-                    false => word.into_owned(),
-                },
-            )
-            .collect();
+        let word = |word: &OsString| {
+            let word = word.to_string_lossy();
+            if word.contains(char::is_whitespace) || word.is_empty() {
+                format!("'{word}'")
+            } else {
+                word.into_owned()
+            }
+        };
+        let words: Vec<_> = self.command.iter().map(word).collect();
         words.join(" ")
     }
 
@@ -78,10 +78,8 @@ impl Workload {
             command.env("TERM", terminal);
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        command.current_dir(match self.directory.as_os_str().is_empty() {
-            true => Path::new("/"),
-            false => &self.directory,
-        });
+        // What is not absolute is meant from the root.
+        command.current_dir(Path::new("/").join(&self.directory));
         if let Some((user, group)) = self.user {
             command.uid(user).gid(group);
         }

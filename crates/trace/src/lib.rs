@@ -1,7 +1,7 @@
 //! Records what the start of a container reads, as a [`Trace`](sociable_policy::Trace).
 //!
 //! ```text
-//!  root (a directory) ──▶ served over FUSE ──▶ overlay, as containerd makes it ──▶ the command runs in it
+//!  directory or image ──▶ served over FUSE ──▶ overlay, as containerd makes it ──▶ the command runs in it
 //!                               │
 //!                               └── each read: file, offset, length ──▶ Recorder ──▶ Trace
 //! ```
@@ -12,10 +12,11 @@
 //! | to change | file |
 //! |---|---|
 //! | what is kept of the reads | `recorder.rs` |
-//! | where files come from | `root.rs` |
+//! | where files come from: a directory, an image | `root.rs`, `image.rs` |
 //! | what the kernel is answered, its read-ahead | `served.rs` |
 //! | what a command finds around it: mounts, root, environment | `inside.rs` |
 //! | how a command is run, stopped and waited for | `run.rs` |
+//! | who runs it | `user.rs` |
 //! | a mount for other runtimes | `mount.rs` |
 //!
 //! What enters: a root, a command. What leaves: a trace. What must never be done here: printing, handling signals, writing
@@ -24,6 +25,8 @@
 mod error;
 mod recorder;
 
+#[cfg(target_os = "linux")]
+mod image;
 #[cfg(target_os = "linux")]
 mod inside;
 #[cfg(target_os = "linux")]
@@ -34,10 +37,14 @@ mod root;
 mod run;
 #[cfg(target_os = "linux")]
 mod served;
+#[cfg(target_os = "linux")]
+mod user;
 
 pub use error::{Error, Result};
 pub use recorder::Recorder;
 
+#[cfg(target_os = "linux")]
+pub use image::Layered;
 #[cfg(target_os = "linux")]
 pub use inside::Workload;
 #[cfg(target_os = "linux")]
@@ -46,3 +53,5 @@ pub use mount::Mounted;
 pub use root::{Directory, Node, Root};
 #[cfg(target_os = "linux")]
 pub use run::{Ended, Options, run};
+#[cfg(target_os = "linux")]
+pub use user::user;

@@ -24,9 +24,9 @@ impl Mounted {
     ///
     /// # Errors
     /// [`Error::Mount`].
-    pub fn new(root: impl Root, on: &Path, read_ahead: u32) -> Result<Self> {
+    pub fn new(root: Arc<dyn Root>, on: &Path, read_ahead: u32) -> Result<Self> {
         let recorder = Arc::new(Recorder::new());
-        let served = Served::new(Arc::new(root), Arc::clone(&recorder), read_ahead);
+        let served = Served::new(root, Arc::clone(&recorder), read_ahead);
         let mut config = Config::default();
         config.mount_options = vec![
             MountOption::FSName("sociable".to_owned()),

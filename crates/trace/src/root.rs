@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use fuser::{FileAttr, FileType, INodeNo};
+use rustix::io::Errno;
 
 use crate::{Error, Result};
 
@@ -53,8 +54,8 @@ pub trait Root: Send + Sync + 'static {
 /// Something in a [`Root`].
 #[derive(Debug, Clone, Copy)]
 pub struct Node {
-    /// The same for all names of a file, and for nothing else.
-    pub identity: (u64, u64),
+    /// For what may have several names: the same for all of them, and for nothing else.
+    pub identity: Option<(u64, u64)>,
     /// What is known of it. Whoever serves it sets the inode's number.
     pub attributes: FileAttr,
 }
@@ -87,8 +88,8 @@ impl Root for Directory {
     fn node(&self, path: &Path) -> io::Result<Node> {
         let metadata = fs::symlink_metadata(self.path.join(path))?;
         Ok(Node {
-            identity: (metadata.dev(), metadata.ino()),
-            attributes: attributes(&metadata).ok_or(io::ErrorKind::Unsupported)?,
+            identity: (!metadata.is_dir()).then(|| (metadata.dev(), metadata.ino())),
+            attributes: attributes(&metadata).ok_or(Errno::OPNOTSUPP)?,
         })
     }
 
@@ -97,7 +98,7 @@ impl Root for Directory {
         let entries = entries.map(|entry| {
             let entry = entry?;
             let kind = FileType::from_std(entry.file_type()?);
-            Ok((entry.file_name(), kind.ok_or(io::ErrorKind::Unsupported)?))
+            Ok((entry.file_name(), kind.ok_or(Errno::OPNOTSUPP)?))
         });
         entries.collect()
     }

@@ -44,9 +44,9 @@ pub struct Ended {
 ///
 /// # Errors
 /// [`Error`]; a command that fails is none.
-pub fn run(root: impl Root, workload: &Workload, options: &Options) -> Result<Ended> {
+pub fn run(root: Arc<dyn Root>, workload: &Workload, options: &Options) -> Result<Ended> {
     let recorder = Arc::new(Recorder::new());
-    let served = Served::new(Arc::new(root), Arc::clone(&recorder), options.read_ahead);
+    let served = Served::new(root, Arc::clone(&recorder), options.read_ahead);
     let base = tempfile::Builder::new().prefix("sociable-trace-").tempdir();
     let base = base.map_err(Error::step("make a temporary directory"))?;
     let (send, device) = mpsc::channel();

@@ -35,7 +35,14 @@ pub(crate) struct Served {
 struct Inodes {
     /// The path by which each was found first; inode 1 is the first.
     paths: Vec<PathBuf>,
-    numbers: HashMap<(u64, u64), u64>,
+    numbers: HashMap<Key, u64>,
+}
+
+/// What makes an inode one.
+#[derive(PartialEq, Eq, Hash)]
+enum Key {
+    Identity(u64, u64),
+    Path(PathBuf),
 }
 
 struct Open {
@@ -70,7 +77,7 @@ impl Served {
     fn path(&self, inode: INodeNo) -> io::Result<PathBuf> {
         let index = usize::try_from(inode.0 - 1).map_err(io::Error::other)?;
         let path = lock(&self.inodes).paths.get(index).cloned();
-        path.ok_or_else(|| io::ErrorKind::NotFound.into())
+        path.ok_or_else(|| rustix::io::Errno::NOENT.into())
     }
 
     /// What has a path, with its inode's number.
@@ -83,7 +90,8 @@ impl Served {
             return Ok(attributes);
         }
         let Inodes { paths, numbers } = &mut *lock(&self.inodes);
-        let number = *numbers.entry(identity).or_insert_with(|| {
+        let key = identity.map_or_else(|| Key::Path(path.clone()), |(a, b)| Key::Identity(a, b));
+        let number = *numbers.entry(key).or_insert_with(|| {
             paths.push(path);
             paths.len() as u64
         });
@@ -110,7 +118,7 @@ impl Served {
     fn read_file(&self, inode: INodeNo, offset: u64, length: u32) -> io::Result<Vec<u8>> {
         let (file, size) = {
             let open = lock(&self.open);
-            let open = open.get(&inode.0).ok_or(io::ErrorKind::NotFound)?;
+            let open = open.get(&inode.0).ok_or(rustix::io::Errno::NOENT)?;
             (Arc::clone(&open.file), open.size)
         };
         // The kernel asks for no more than it has room for: 1 MiB, mostly 128 KiB.

@@ -39,14 +39,18 @@ pub(crate) struct Mount {
     workload: Option<String>,
 }
 
-pub(super) fn run(args: &Mount, _access: &Access, shown: &Shown) -> Result<(), CliError> {
+pub(super) fn run(args: &Mount, access: &Access, shown: &Shown) -> Result<(), CliError> {
     let output = Output::open(&args.output)?;
-    let mounted = Mounted::new(args.root.open()?, &args.on, args.root.read_ahead());
-    let mounted = mounted.map_err(|e| failed(&e))?;
+    let mounted = Mounted::new(
+        args.root.open(access)?.root,
+        &args.on,
+        args.root.read_ahead(),
+    );
+    let mounted = mounted.map_err(failed)?;
     if !shown.quiet {
         shown.line(&format!(
             "{} is mounted on {}; unmount it, or press Ctrl-C, to end the recording",
-            args.root.path().display(),
+            args.root.name(),
             args.on.display()
         ));
     }

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use clap::Args;
 use sociable_oci::Access;
-use sociable_trace::{Options, Workload};
+use sociable_oci::document::RunConfig;
+use sociable_trace::{Options, Root, Workload};
 
 use super::document::Output;
-use super::root::{RootArgs, failed};
+use super::root::{Opened, RootArgs, failed};
 use crate::error::CliError;
 use crate::progress::{self, Shown};
 
@@ -28,13 +29,16 @@ Needs root, or a user namespace: unshare --map-root-user --mount sociable trace 
 
 Examples:
   sociable trace run -o trace.json ./rootfs -- python3 -c 'import numpy'
-  sociable trace run -o trace.json --stop-after 20 -e PORT=8080 -w /srv ./rootfs -- ./server")]
+  sociable trace run -o trace.json --stop-after 20 -e PORT=8080 oci:app")]
 pub(crate) struct Run {
     #[command(flatten)]
     root: RootArgs,
-    /// The command, behind --
-    #[arg(value_name = "COMMAND", required = true, last = true)]
+    /// The command, behind --. For an image: in place of its Cmd, behind its entry point
+    #[arg(value_name = "COMMAND", last = true)]
     command: Vec<OsString>,
+    /// A program in place of the image's entry point and Cmd
+    #[arg(long, value_name = "PROGRAM")]
+    entrypoint: Option<OsString>,
     /// Where the trace goes
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -44,25 +48,18 @@ pub(crate) struct Run {
     /// Where the command starts
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<PathBuf>,
-    /// Who runs the command, by numbers
-    #[arg(short, long, value_name = "UID[:GID]", value_parser = user)]
-    user: Option<(u32, u32)>,
+    /// Who runs the command, by names of the root's or by numbers
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
     /// Stop a command that does not end by itself
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     stop_after: Option<u32>,
 }
 
-pub(super) fn run(args: &Run, _access: &Access, shown: &Shown) -> Result<(), CliError> {
+pub(super) fn run(args: &Run, access: &Access, shown: &Shown) -> Result<(), CliError> {
     let output = Output::open(&args.output)?;
-    let root = args.root.open()?;
-    let workload = Workload {
-        command: args.command.clone(),
-        env: (args.env.iter())
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect(),
-        directory: args.workdir.clone().unwrap_or_default(),
-        user: args.user,
-    };
+    let Opened { root, config } = args.root.open(access)?;
+    let workload = workload(args, &*root, config)?;
     let options = Options {
         read_ahead: args.root.read_ahead(),
         stop_after: args.stop_after.map(|s| Duration::from_secs(s.into())),
@@ -71,7 +68,7 @@ pub(super) fn run(args: &Run, _access: &Access, shown: &Shown) -> Result<(), Cli
     };
     shown.finish();
     let ended = progress::awaiting(|| sociable_trace::run(root, &workload, &options));
-    let ended = ended.map_err(|e| failed(&e))?;
+    let ended = ended.map_err(failed)?;
     output.write(&ended.trace, shown)?;
     if ended.stopped {
         return Ok(());
@@ -85,6 +82,39 @@ pub(super) fn run(args: &Run, _access: &Access, shown: &Shown) -> Result<(), Cli
     }
 }
 
+/// What is run: as the image has it, where nothing else is said.
+fn workload(args: &Run, root: &dyn Root, image: RunConfig) -> Result<Workload, CliError> {
+    let owned = |words: Vec<String>| words.into_iter().map(OsString::from);
+    let mut command: Vec<OsString> = match &args.entrypoint {
+        Some(program) => vec![program.clone()],
+        None => owned(image.entrypoint).collect(),
+    };
+    if !args.command.is_empty() {
+        command.extend(args.command.iter().cloned());
+    } else if args.entrypoint.is_none() {
+        command.extend(owned(image.cmd));
+    }
+    if command.is_empty() {
+        return Err(CliError::usage("there is no command to run").hint(
+            "put it behind --: sociable trace run -o trace.json ./rootfs -- python3 app.py",
+        ));
+    }
+    let env = image.env.iter().filter_map(|each| variable(each).ok());
+    let user = args.user.as_ref().unwrap_or(&image.user);
+    Ok(Workload {
+        command,
+        env: env
+            .chain(args.env.iter().cloned())
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
+        directory: (args.workdir.clone()).unwrap_or_else(|| image.working_dir.into()),
+        user: match &user[..] {
+            "" => None,
+            user => Some(sociable_trace::user(root, user).map_err(failed)?),
+        },
+    })
+}
+
 /// The exit code, as shells count signals.
 fn code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| Some(128 + status.signal()?));
@@ -96,13 +126,4 @@ fn variable(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("it has the form NAME=VALUE".to_owned()),
     }
-}
-
-fn user(text: &str) -> Result<(u32, u32), String> {
-    let (user, group) = text.split_once(':').unwrap_or((text, "0"));
-    let number = |text: &str| {
-        let number = text.parse::<u32>();
-        number.map_err(|_| "it has the form UID or UID:GID, in numbers".to_owned())
-    };
-    Ok((number(user)?, number(group)?))
 }
