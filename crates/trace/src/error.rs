@@ -24,6 +24,9 @@ pub enum Error {
     /// A layer of the image cannot be looked into, so its files are not known.
     #[error("{0}")]
     Unseen(String),
+    /// The image has no index, and so no requests for ranges.
+    #[error("no layer of the image has a zTOC")]
+    NoZtocs,
     /// The thread that reads the image is gone.
     #[error("the thread that reads the image has ended")]
     Gone,
@@ -75,16 +78,13 @@ impl From<sociable_soci::tree::TreeError> for Error {
     }
 }
 
-#[cfg(target_os = "linux")]
-impl Error {
-    /// For `map_err`: a step, told apart by whether rights are what is missing.
-    pub(crate) fn step<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
-        move |error| {
-            let source = error.into();
-            match source.kind() {
-                io::ErrorKind::PermissionDenied => Self::Denied { what, source },
-                _ => Self::Step { what, source },
-            }
+/// For `map_err`: a step, told apart by whether rights are what is missing.
+pub(crate) fn step<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Error {
+    move |error| {
+        let source = error.into();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => Error::Denied { what, source },
+            _ => Error::Step { what, source },
         }
     }
 }

@@ -22,6 +22,7 @@ use sociable_soci::{Image, chain};
 use sociable_ztoc::{Entry, EntryKind};
 use tempfile::TempDir;
 
+use crate::error::step;
 use crate::root::{Node, Root};
 use crate::{Error, Result};
 
@@ -49,7 +50,7 @@ impl Layered {
     pub fn open(source: Box<dyn Source>, image: &Image, of: &PlatformImage) -> Result<Self> {
         let layers = Layers::open(&*source, image, of)?;
         let extracted = tempfile::Builder::new().prefix("sociable-trace-").tempdir();
-        let extracted = extracted.map_err(Error::step("make a temporary directory"))?;
+        let extracted = extracted.map_err(step("make a temporary directory"))?;
         let (asks, asked) = mpsc::channel::<Ask>();
         let (ready, is_ready) = mpsc::channel();
         thread::spawn(move || {

@@ -29,6 +29,7 @@ use rustix::mount::{
 };
 use rustix::process::{chdir, pivot_root};
 
+use crate::error::step;
 use crate::served::device;
 use crate::{Error, Result};
 
@@ -92,24 +93,24 @@ impl Workload {
 ///
 /// To be called on a thread that does nothing else afterwards: there is no way back.
 pub(crate) fn enter(base: &Path, serve: impl FnOnce(OwnedFd) -> Result<()>) -> Result<()> {
-    unshare(CloneFlags::CLONE_NEWNS).map_err(Error::step("make a mount namespace"))?;
+    unshare(CloneFlags::CLONE_NEWNS).map_err(step("make a mount namespace"))?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", private).map_err(Error::step("keep mounts to the namespace"))?;
+    mount_change("/", private).map_err(step("keep mounts to the namespace"))?;
     let taken = taken()?;
-    tmpfs(base, c"mode=755").map_err(Error::step("mount a tmpfs"))?;
+    tmpfs(base, c"mode=755").map_err(step("mount a tmpfs"))?;
     let [lower, upper, work, root] = ["lower", "upper", "work", "root"].map(|name| base.join(name));
     for dir in [&lower, &upper, &work, &root] {
-        fs::create_dir(dir).map_err(Error::step("make a directory in a tmpfs"))?;
+        fs::create_dir(dir).map_err(step("make a directory in a tmpfs"))?;
     }
     let device = device()?;
     let options = format!(
         "fd={},rootmode=40755,user_id=0,group_id=0,allow_other,default_permissions",
         device.as_raw_fd()
     );
-    filesystem(c"fuse", &lower, MountFlags::RDONLY, &options).map_err(Error::step("mount FUSE"))?;
+    filesystem(c"fuse", &lower, MountFlags::RDONLY, &options).map_err(step("mount FUSE"))?;
     serve(device)?;
     // Names in options end at commas and colons: the working directory keeps them short and ours.
-    chdir(base).map_err(Error::step("enter a tmpfs"))?;
+    chdir(base).map_err(step("enter a tmpfs"))?;
     let options = "lowerdir=lower,upperdir=upper,workdir=work";
     let overlay = filesystem(c"overlay", &root, MountFlags::empty(), options)
         // In a user namespace overlayfs keeps its notes in attributes of users.
@@ -117,11 +118,11 @@ pub(crate) fn enter(base: &Path, serve: impl FnOnce(OwnedFd) -> Result<()>) -> R
             let options = format!("{options},userxattr");
             filesystem(c"overlay", &root, MountFlags::empty(), &options)
         });
-    overlay.map_err(Error::step("mount an overlay over FUSE"))?;
-    chdir(&root).map_err(Error::step("enter the overlay"))?;
-    pivot_root(".", ".").map_err(Error::step("change the root"))?;
-    unmount(".", UnmountFlags::DETACH).map_err(Error::step("leave the old root"))?;
-    chdir("/").map_err(Error::step("enter the new root"))?;
+    overlay.map_err(step("mount an overlay over FUSE"))?;
+    chdir(&root).map_err(step("enter the overlay"))?;
+    pivot_root(".", ".").map_err(step("change the root"))?;
+    unmount(".", UnmountFlags::DETACH).map_err(step("leave the old root"))?;
+    chdir("/").map_err(step("enter the new root"))?;
     surround(taken)
 }
 
@@ -144,7 +145,7 @@ fn taken() -> Result<Vec<(&'static str, OwnedFd)>> {
         match open_tree(CWD, path, flags) {
             Ok(tree) => taken.push((path, tree)),
             Err(Errno::NOENT) => {}
-            Err(error) => return Err(Error::step("share /proc, /dev and /sys")(error)),
+            Err(error) => return Err(step("share /proc, /dev and /sys")(error)),
         }
     }
     Ok(taken)
@@ -153,7 +154,7 @@ fn taken() -> Result<Vec<(&'static str, OwnedFd)>> {
 /// Puts what was taken into the new root, which is `/` by now: links in it lead nowhere else.
 fn surround(taken: Vec<(&'static str, OwnedFd)>) -> Result<()> {
     for dir in DIRECTORIES.into_iter().chain(["/tmp", "/run"]) {
-        fs::create_dir_all(dir).map_err(Error::step("make /proc, /dev, /sys, /tmp or /run"))?;
+        fs::create_dir_all(dir).map_err(step("make /proc, /dev, /sys, /tmp or /run"))?;
     }
     for (path, tree) in taken {
         if FILES.contains(&path) && place(path).is_err() {
@@ -161,10 +162,10 @@ fn surround(taken: Vec<(&'static str, OwnedFd)>) -> Result<()> {
         }
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
         let moved = move_mount(&tree, "", CWD, path, flags);
-        moved.map_err(Error::step("share /proc, /dev and /sys"))?;
+        moved.map_err(step("share /proc, /dev and /sys"))?;
     }
-    tmpfs(Path::new("/tmp"), c"mode=1777").map_err(Error::step("mount /tmp"))?;
-    tmpfs(Path::new("/run"), c"mode=755").map_err(Error::step("mount /run"))
+    tmpfs(Path::new("/tmp"), c"mode=1777").map_err(step("mount /tmp"))?;
+    tmpfs(Path::new("/run"), c"mode=755").map_err(step("mount /run"))
 }
 
 /// A file to mount on. What a link leads to counts, and whatever cannot be made is left as the image has it.

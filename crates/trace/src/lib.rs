@@ -9,6 +9,14 @@
 //! soci-snapshotter serves layers over FUSE; so does this, and what the kernel asks of one it asks of the other. Reads and
 //! mapped pages arrive alike, once each, since what was read stays in the page cache.
 //!
+//! The other way, coarse but without rights, is to see what a lazy start fetches:
+//!
+//! ```text
+//!  image ──▶ registry of this one image ──▶ soci-snapshotter, a real start
+//!                       │
+//!                       └── ranges of layers ──▶ zTOCs: spans ──▶ files in them ──▶ Trace
+//! ```
+//!
 //! | to change | file |
 //! |---|---|
 //! | what is kept of the reads | `recorder.rs` |
@@ -18,12 +26,16 @@
 //! | how a command is run, stopped and waited for | `run.rs` |
 //! | who runs it | `user.rs` |
 //! | a mount for other runtimes | `mount.rs` |
+//! | a registry for a lazy start | `registry.rs` |
+//! | what its requests say of files | `requests.rs` |
 //!
 //! What enters: a root, a command. What leaves: a trace. What must never be done here: printing, handling signals, writing
 //! to the root that is traced.
 
 mod error;
 mod recorder;
+mod registry;
+mod requests;
 
 #[cfg(target_os = "linux")]
 mod image;
@@ -42,6 +54,8 @@ mod user;
 
 pub use error::{Error, Result};
 pub use recorder::Recorder;
+pub use registry::Registry;
+pub use requests::{Places, Request, parse_log};
 
 #[cfg(target_os = "linux")]
 pub use image::Layered;

@@ -63,7 +63,7 @@ impl Mounted {
 
     /// Ends the recording and unmounts; whoever still uses the mount sees errors. What was read until now.
     #[must_use]
-    pub fn finish(self, workload: String) -> Trace {
+    pub fn finish(self, workload: Option<String>) -> Trace {
         self.recorder.stop();
         // A mount that is in use would stay, and serve nothing.
         if rustix::process::geteuid().is_root() && !self.is_over() {

@@ -64,7 +64,7 @@ impl Recorder {
 
     /// What was read until now.
     #[must_use]
-    pub fn trace(&self, workload: String) -> Trace {
+    pub fn trace(&self, workload: Option<String>) -> Trace {
         let state = self.lock();
         let files = state.files.iter().map(|file| {
             // A file that shrank while it was read: what is behind its end is not there.
@@ -74,7 +74,7 @@ impl Recorder {
             TracedFile::new(file.path.clone(), file.size, ranges.collect())
         });
         Trace {
-            workloads: vec![workload],
+            workloads: workload.into_iter().collect(),
             files: files.collect(),
         }
     }
@@ -99,7 +99,7 @@ mod tests {
         recorder.read(9, || name("/empty"), 0, 0);
         recorder.stop();
         recorder.read(9, || name("/late"), 0, 1);
-        let trace = recorder.trace("x".to_owned());
+        let trace = recorder.trace(Some("x".to_owned()));
         assert_eq!(trace.workloads, ["x"]);
         let files: Vec<_> = (trace.files.iter())
             .map(|file| (&file.path[..], &file.ranges[..]))
@@ -115,7 +115,7 @@ mod tests {
         let recorder = Recorder::new();
         recorder.read(1, || ("/a".to_owned(), 5), 3, 10);
         recorder.read(1, || ("/a".to_owned(), 5), 20, 10);
-        let trace = recorder.trace(String::new());
+        let trace = recorder.trace(None);
         assert_eq!(trace.files[0].ranges, [(3, 2)]);
         assert!(Trace::parse(trace.to_json().as_bytes()).is_ok());
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use sociable_policy::Trace;
 
+use crate::error::step;
 use crate::inside::{self, Workload};
 use crate::root::Root;
 use crate::served::Served;
@@ -48,7 +49,7 @@ pub fn run(root: Arc<dyn Root>, workload: &Workload, options: &Options) -> Resul
     let recorder = Arc::new(Recorder::new());
     let served = Served::new(root, Arc::clone(&recorder), options.read_ahead);
     let base = tempfile::Builder::new().prefix("sociable-trace-").tempdir();
-    let base = base.map_err(Error::step("make a temporary directory"))?;
+    let base = base.map_err(step("make a temporary directory"))?;
     let (send, device) = mpsc::channel();
     let mut child = thread::scope(|scope| {
         // Its namespace is the command's: see `inside`.
@@ -73,9 +74,9 @@ pub fn run(root: Arc<dyn Root>, workload: &Workload, options: &Options) -> Resul
         Ok::<_, Error>(child)
     })?;
     let stopped = wait(&mut child, options, &recorder)?;
-    let status = child.wait().map_err(Error::step("wait for the command"))?;
+    let status = child.wait().map_err(step("wait for the command"))?;
     Ok(Ended {
-        trace: recorder.trace(workload.text()),
+        trace: recorder.trace(Some(workload.text())),
         status,
         stopped,
     })
@@ -88,7 +89,7 @@ fn wait(child: &mut Child, options: &Options, recorder: &Recorder) -> Result<boo
     let mut killed = false;
     while child
         .try_wait()
-        .map_err(Error::step("wait for the command"))?
+        .map_err(step("wait for the command"))?
         .is_none()
     {
         match stopped {

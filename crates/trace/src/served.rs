@@ -17,8 +17,9 @@ use fuser::{
     ReplyEmpty, ReplyEntry, ReplyOpen, ReplyXattr, Request, Session, SessionACL,
 };
 
+use crate::error::step;
 use crate::root::{Node, Root};
-use crate::{Error, Recorder, Result};
+use crate::{Recorder, Result};
 
 /// Nothing changes while it is served: the kernel need not ask twice.
 const FOREVER: Duration = Duration::from_secs(1 << 20);
@@ -71,7 +72,7 @@ impl Served {
         let config = Config::default();
         Session::from_fd(self, device, SessionACL::All, config)
             .and_then(Session::spawn)
-            .map_err(Error::step("answer the kernel's FUSE requests"))
+            .map_err(step("answer the kernel's FUSE requests"))
     }
 
     fn path(&self, inode: INodeNo) -> io::Result<PathBuf> {
@@ -292,7 +293,5 @@ pub(crate) fn device() -> Result<OwnedFd> {
         .read(true)
         .write(true)
         .open(Path::new("/dev/fuse"));
-    opened
-        .map(OwnedFd::from)
-        .map_err(Error::step("open /dev/fuse"))
+    opened.map(OwnedFd::from).map_err(step("open /dev/fuse"))
 }

@@ -1,6 +1,8 @@
 //! `sociable trace`.
 
 mod document;
+mod from_requests;
+mod image;
 mod merge;
 #[cfg(target_os = "linux")]
 mod mount;
@@ -8,6 +10,7 @@ mod mount;
 mod root;
 #[cfg(target_os = "linux")]
 mod run;
+mod serve;
 mod show;
 
 use clap::{Args, Subcommand};
@@ -22,11 +25,17 @@ use crate::progress::Shown;
 /// policies work from.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without root: show and merge always; run in a user namespace of its own (unshare --map-root-user --mount sociable trace
-run …); mount with fusermount3. run and mount are for Linux only.
+Two ways to record:
+  run, mount             exact: files over FUSE, each read noted (Linux only)
+  serve, from-requests   coarse: what a real lazy start fetched, span by span
+
+Without root: all but run and mount; run in a user namespace of its own (unshare --map-root-user --mount sociable trace
+run …); mount with fusermount3.
 
 Examples:
   sociable trace run -o trace.json ./rootfs -- python3 -c 'import numpy'
+  sociable trace run -o trace.json --stop-after 20 docker-daemon:app
+  sociable trace serve oci:app -o trace.json
   sociable trace show trace.json")]
 pub(crate) struct TraceCommand {
     #[command(subcommand)]
@@ -39,6 +48,8 @@ enum Action {
     Run(run::Run),
     #[cfg(target_os = "linux")]
     Mount(mount::Mount),
+    Serve(serve::Serve),
+    FromRequests(from_requests::FromRequests),
     Show(show::Show),
     Merge(merge::Merge),
 }
@@ -49,6 +60,8 @@ pub(crate) fn run(args: &TraceCommand, access: &Access, shown: &Shown) -> Result
         Action::Run(args) => run::run(args, access, shown),
         #[cfg(target_os = "linux")]
         Action::Mount(args) => mount::run(args, access, shown),
+        Action::Serve(args) => serve::run(args, access, shown),
+        Action::FromRequests(args) => from_requests::run(args, access, shown),
         Action::Show(args) => show::run(args, shown),
         Action::Merge(args) => merge::run(args, shown),
     }

@@ -1,7 +1,7 @@
 //! Traces as files.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -12,18 +12,24 @@ use crate::error::CliError;
 use crate::progress::Shown;
 use crate::text;
 
-/// Reads one; `-` is standard input.
+/// Reads a trace; `-` is standard input.
 pub(super) fn read(path: &Path) -> Result<Trace, CliError> {
-    let text = if path == Path::new("-") {
-        io::read_to_string(io::stdin().lock()).map(String::into_bytes)
-    } else {
-        fs::read(path)
-    };
-    let text = text.map_err(CliError::io("read", path.display()))?;
+    let text = read_bytes(path)?;
     Trace::parse(&text).map_err(|error| {
         CliError::failed(format!("{}: {}", path.display(), chain(&error)))
             .hint("`sociable trace run` and `sociable trace from-requests` write traces")
     })
+}
+
+/// Reads a file; `-` is standard input.
+pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, CliError> {
+    let bytes = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        fs::read(path)
+    };
+    bytes.map_err(CliError::io("read", path.display()))
 }
 
 /// A file that appears when all of it is there.

@@ -57,8 +57,6 @@ pub(super) fn run(args: &Mount, access: &Access, shown: &Shown) -> Result<(), Cl
     while !mounted.is_over() && !progress::interrupted() {
         thread::sleep(Duration::from_millis(20));
     }
-    let workload = args.workload.clone().unwrap_or_default();
-    let mut trace = progress::awaiting(|| mounted.finish(workload));
-    trace.workloads.retain(|workload| !workload.is_empty());
+    let trace = mounted.finish(args.workload.clone());
     output.write(&trace, shown)
 }
