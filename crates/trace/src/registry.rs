@@ -58,7 +58,7 @@ impl Registry {
     /// Looks up all that belongs to the image.
     ///
     /// # Errors
-    /// [`Error::Image`].
+    /// [`crate::Error::Image`].
     pub fn open(source: Box<dyn Source>, image: &Image, of: &PlatformImage) -> Result<Self> {
         let root = match &image.kind {
             Kind::Single(descriptor) | Kind::Multi(_, Some(descriptor)) => (**descriptor).clone(),
@@ -99,7 +99,7 @@ impl Registry {
     /// Answers requests until it is told to stop; then, the ranges of layers that were asked for, in order.
     ///
     /// # Errors
-    /// [`Error::Step`] when connections cannot be taken.
+    /// [`crate::Error::Step`] when connections cannot be taken.
     pub fn serve(self, listener: TcpListener, interrupted: fn() -> bool) -> Result<Vec<Request>> {
         let this = Arc::new(self);
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -188,6 +188,10 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(
+        clippy::single_range_in_vec_init,
+        reason = "lists of ranges, some of one"
+    )]
     fn lines_of_all_kinds() {
         let hex = "ab".repeat(32);
         let layer: Digest = format!("sha256:{hex}").parse().unwrap();

@@ -15,15 +15,15 @@ use crate::progress::{self, Shown};
 
 /// Mounts the root of an image, read-only, and records what anybody reads of it
 ///
-/// For container engines that take a root: ctr run --rootfs, podman run --rootfs, runc. Ends, and writes the trace, when
-/// it is unmounted or interrupted.
+/// For container engines that take a root: ctr run --rootfs, runc. Where the command writes, put an overlay on the mount.
+/// Ends, and writes the trace, when it is unmounted or interrupted.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Without root this needs fusermount3, and only you see the files.
 
 Examples:
   sociable trace mount -o trace.json ./rootfs /mnt &
-  podman run --rm --rootfs /mnt:O python3 -c 'import numpy'
+  ctr run --rm --rootfs /mnt first python3 -c 'import numpy'
   umount /mnt")]
 pub(crate) struct Mount {
     #[command(flatten)]

@@ -98,7 +98,7 @@ pub(super) fn failed(error: Error) -> CliError {
             "run as root, or in a user namespace of your own: unshare --map-root-user --mount sociable trace run …"
         }
         Error::Command { .. } => {
-            "the program must be in the root, in its PATH, with its interpreter and libraries"
+            "the program must be in the root, in its PATH, with its interpreter and libraries; in a user namespace only --user root works"
         }
         Error::Mount { .. } => {
             "without root this needs fusermount3 (package fuse3), and a mount point that is yours"
