@@ -32,6 +32,7 @@ mod layer_vectors;
 mod memory;
 mod pack;
 mod readme;
+mod trace;
 
 /// Runs a command, measured.
 fn measured(command: &Command, stdin: Stdio, deadline: Duration) -> (Run, Measured) {

@@ -70,6 +70,7 @@ pub(crate) enum Command {
     Cat(commands::cat::Cat),
     Ztoc(commands::ztoc::Ztoc),
     Policy(commands::policy::PolicyCommand),
+    Trace(Box<commands::trace::TraceCommand>),
     Cache(commands::cache::CacheCommand),
     Completions(commands::docs::Completions),
     Man(commands::docs::Man),

@@ -14,5 +14,6 @@ pub(crate) mod pack;
 pub(crate) mod policy;
 mod report;
 pub(crate) mod rm;
+pub(crate) mod trace;
 pub(crate) mod verify;
 pub(crate) mod ztoc;

@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         Command::Cat(command) => commands::cat::run(&command, &access, &shown),
         Command::Ztoc(command) => commands::ztoc::run(&command, &access, &shown),
         Command::Policy(command) => commands::policy::run(&command, &access, &shown),
+        Command::Trace(command) => commands::trace::run(&command, &access, &shown),
         Command::Cache(command) => commands::cache::run(&command, &shown),
         Command::Completions(command) => commands::docs::completions(&command),
         Command::Man(command) => commands::docs::man(&command),

@@ -56,8 +56,8 @@ fn printable(line: &str) -> String {
 
 /// A place to run a component in.
 pub(crate) struct Instance {
-    pub(crate) store: Store<State>,
-    pub(crate) instance: wasmtime::component::Instance,
+    store: Store<State>,
+    component: wasmtime::component::Instance,
     limits: Limits,
     policy: String,
 }
@@ -102,7 +102,7 @@ impl Instance {
         };
         Ok(Self {
             store,
-            instance,
+            component: instance,
             limits: *limits,
             policy: policy.to_owned(),
         })
@@ -116,7 +116,7 @@ impl Instance {
     ) -> Result<R, PolicyError> {
         let fueled = self.store.set_fuel(self.limits.instructions());
         fueled
-            .and_then(|()| call(&mut self.store, &self.instance))
+            .and_then(|()| call(&mut self.store, &self.component))
             .map_err(|error| {
                 let why = explain(&error, &self.store, &self.limits);
                 PolicyError::new(&self.policy, function, why)

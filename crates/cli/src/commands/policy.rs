@@ -60,7 +60,7 @@ enum PolicySubcommand {
 struct Push {
     /// The component's file
     component: PathBuf,
-    /// Where it goes: oci://HOST/REPO:TAG, or an image layout oci:DIR[:TAG]
+    /// Where it goes: `oci://HOST/REPO:TAG`, or an image layout oci:DIR[:TAG]
     destination: String,
     #[command(flatten)]
     host: HostArgs,
@@ -68,7 +68,7 @@ struct Push {
 
 #[derive(Debug, Args)]
 struct Pull {
-    /// Where it is: oci://HOST/REPO:TAG[@DIGEST], or an image layout oci:DIR[:TAG]
+    /// Where it is: `oci://HOST/REPO:TAG[@DIGEST]`, or an image layout oci:DIR[:TAG]
     reference: String,
     /// The file to write
     file: PathBuf,
@@ -78,7 +78,7 @@ struct Pull {
 struct Lock {
     /// The file to write, for --policy-lock; what was in it is replaced
     file: PathBuf,
-    /// Components: files, or oci://HOST/REPO:TAG
+    /// Components: files, or `oci://HOST/REPO:TAG`
     #[arg(required = true)]
     references: Vec<String>,
 }

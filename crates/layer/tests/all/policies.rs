@@ -285,9 +285,9 @@ fn files_have_levels_of_their_own() {
     );
     assert!(packed(&items, Some(&mut Named), 5) == named);
     let layer = Layer::packed("", 1);
-    let mut stores = StoreIncompressible::default()
+    let mut levels = StoreIncompressible::default()
         .levels(&layer)
         .expect("levels");
-    let stored = packed(&items, Some(&mut *stores), 2);
+    let stored = packed(&items, Some(&mut *levels), 2);
     assert!(stored.len() < plain.len() + 2000);
 }

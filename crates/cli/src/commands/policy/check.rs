@@ -1,5 +1,6 @@
 //! Whether a component is a policy that can be used.
 
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -15,7 +16,7 @@ use crate::progress::Shown;
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// The component: a file or oci://HOST/REPO:TAG, with =PARAMETERS if it needs some
+    /// The component: a file or `oci://HOST/REPO:TAG`, with =PARAMETERS if it needs some
     #[arg(value_name = "POLICY[=PARAMETERS]")]
     policy: String,
     /// Print JSON
@@ -103,7 +104,7 @@ pub(super) fn run(args: &Check, access: &Access, shown: &Shown) -> Result<(), Cl
     }
     let mut text = format!("{}  {}\n", found.policy, found.digest);
     for Passed { check, result } in &found.checks {
-        text.push_str(&format!("  {check:<14} {result}\n"));
+        let _ = writeln!(text, "  {check:<14} {result}");
     }
     print(&text)
 }

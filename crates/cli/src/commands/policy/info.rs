@@ -23,7 +23,7 @@ pub(super) struct List {
 
 #[derive(Debug, Args)]
 pub(super) struct Info {
-    /// The policy: one that is built in, a file, or oci://HOST/REPO:TAG[@DIGEST]
+    /// The policy: one that is built in, a file, or `oci://HOST/REPO:TAG[@DIGEST]`
     policy: String,
     /// Print JSON
     #[arg(long)]
