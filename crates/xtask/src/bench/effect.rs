@@ -10,91 +10,79 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-use self::image::{IMAGES, Image, Workload};
+use self::image::{IMAGES, Image};
 use self::start::{Fetched, start};
 use self::variant::{DEFAULT, VARIANTS};
 use crate::{sh, stack};
+
+/// What each start has fetched, for each variant that there is.
+type Starts = Vec<(&'static str, Vec<Fetched>)>;
 
 pub(super) fn run(place: &Path, rounds: usize, markdown: bool) -> Result<()> {
     let sociable = sh::sociable()?;
     if let Some(why) = stack::prepare()? {
         bail!("{why}");
     }
+    let mut tables = Vec::new();
     for image in &IMAGES {
-        measure(image, place, &sociable, rounds, markdown)?;
+        let [recorded, other] = measure(image, place, &sociable, rounds)?;
+        tables.push((image.name, "recorded", &image.recorded, recorded));
+        tables.push((image.name, "another", &image.other, other));
+    }
+    for (image, which, workload, starts) in tables {
+        let words = workload.words.join(" ");
+        println!("\n{image}, {which} workload: `{words}`; MB\n");
+        print(&starts, markdown)?;
     }
     Ok(())
 }
 
-/// All variants of an image, with both workloads; two tables.
-fn measure(
-    image: &Image,
-    place: &Path,
-    sociable: &Path,
-    rounds: usize,
-    markdown: bool,
-) -> Result<()> {
+/// All variants of an image, with the recorded workload and with the other one.
+fn measure(image: &Image, place: &Path, sociable: &Path, rounds: usize) -> Result<[Starts; 2]> {
     let made = image.make(place)?;
     let layout = place.join("effect/variant");
     let workloads = [("recorded", &image.recorded), ("another", &image.other)];
-    let mut found: [Vec<(&str, Vec<Fetched>)>; 2] = [vec![], vec![]];
+    let mut starts = [vec![], vec![]];
     for variant in VARIANTS {
+        let what = format!("{}, {}", image.name, variant.name);
         if let Some(why) = variant.make(sociable, &made, &layout)? {
-            println!("{}, {}: SKIPPED: {why}", image.name, variant.name);
+            println!("{what}: SKIPPED: {why}");
             continue;
         }
-        for ((which, workload), found) in workloads.iter().zip(&mut found) {
+        for ((which, workload), starts) in workloads.iter().zip(&mut starts) {
             let mut all = Vec::new();
             for round in 1..=rounds {
                 let fetched = start(sociable, &layout, variant.engine(), workload)
-                    .with_context(|| format!("{}, {}, {which}", image.name, variant.name))?;
+                    .with_context(|| format!("{what}, {which} workload"))?;
                 println!(
-                    "{}, {}, {which}, round {round}: {} in {} requests, {} in all",
-                    image.name,
-                    variant.name,
-                    sh::mb(fetched.layers),
-                    fetched.requests,
-                    sh::mb(fetched.total()),
+                    "{what}, {which} workload, round {round}: {} bytes, {} of them of the layer in {} requests",
+                    fetched.total(),
+                    fetched.layers,
+                    fetched.requests
                 );
                 all.push(fetched);
             }
-            found.push((variant.name, all));
+            starts.push((variant.name, all));
         }
     }
     super::remove(&layout)?;
-    for ((which, workload), found) in workloads.iter().zip(&found) {
-        print(
-            &format!("{}, {which} workload", image.name),
-            workload,
-            found,
-            markdown,
-        )?;
-    }
-    Ok(())
+    Ok(starts)
 }
 
-fn print(
-    what: &str,
-    workload: &Workload,
-    found: &[(&str, Vec<Fetched>)],
-    markdown: bool,
-) -> Result<()> {
-    let default = found.iter().find(|(name, _)| *name == DEFAULT);
+fn print(starts: &Starts, markdown: bool) -> Result<()> {
+    let default = starts.iter().find(|(name, _)| *name == DEFAULT);
     let (_, default) = default.context("the default was not measured")?;
-    let rows: Vec<_> = found
-        .iter()
-        .map(|(name, all)| {
-            [
-                (*name).to_owned(),
-                range(all, |f| f.ztocs, megabytes),
-                range(all, |f| f.layers, megabytes),
-                range(all, |f| f.requests, |n| n.to_string()),
-                range(all, Fetched::total, megabytes),
-                ratio(total(all), total(default)),
-            ]
-        })
-        .collect();
-    println!("\n{what}: `{}`; MB\n", workload.words.join(" "));
+    let row = |(name, all): &(&str, Vec<Fetched>)| {
+        [
+            (*name).to_owned(),
+            range(all, |f| f.ztocs, megabytes),
+            range(all, |f| f.layers, megabytes),
+            range(all, |f| f.requests, |n| n.to_string()),
+            range(all, Fetched::total, megabytes),
+            ratio(total(all), total(default)),
+        ]
+    };
+    let rows: Vec<_> = starts.iter().map(row).collect();
     let head = [
         "variant",
         "zTOC",
@@ -104,7 +92,6 @@ fn print(
         "of default",
     ];
     super::print_rows(&head.map(str::to_owned), &rows, markdown);
-    println!();
     Ok(())
 }
 
