@@ -28,26 +28,24 @@ enum How {
 pub(super) const DEFAULT: &str = "default: spans of 4 MiB";
 
 const TRACE: &str = "TRACE";
-const PROFILE: &str = r#"profile={"trace":"TRACE"}"#;
+const PROFILE: &str = "profile=trace=@TRACE";
+const ORDER: &str = "order=profile=trace=@TRACE";
 
 pub(super) const VARIANTS: &[Variant] = &[
     Variant::new("no index, pulled whole", How::Plain),
     Variant::new(DEFAULT, How::Convert(&[])),
+    Variant::new("default, compact zTOC", How::Convert(&["--compact-ztoc"])),
     Variant::new("spans of 1 MiB", How::Convert(&["--span-size=1MiB"])),
     Variant::new("spans of 256 KiB", How::Convert(&["--span-size=256KiB"])),
     Variant::new("file-aligned", How::Convert(&["--policy=file-aligned"])),
     Variant::new("adaptive", How::Convert(&["--policy=adaptive"])),
     Variant::new("profile", How::Convert(&["--policy", PROFILE])),
-    Variant::new(
-        "profile, compact",
-        How::Convert(&["--policy", PROFILE, "--compact-ztoc"]),
-    ),
     Variant::new("packed anew", How::Pack(&[])),
-    Variant::new("packed by profile", How::Pack(&["--policy", PROFILE])),
     Variant::new(
-        "packed by profile, compact",
-        How::Pack(&["--policy", PROFILE, "--compact-ztoc"]),
+        "packed in the profile's order",
+        How::Pack(&["--policy", ORDER]),
     ),
+    Variant::new("packed by profile", How::Pack(&["--policy", PROFILE])),
 ];
 
 impl Variant {
