@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: see `benches/README.md`.
 
 mod build;
+mod effect;
 mod registry;
 
 use std::fs::{self, File};
@@ -29,7 +30,8 @@ struct Tools {
 }
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    let (mut rounds, mut markdown, mut registry, mut build) = (3, false, false, false);
+    let (mut rounds, mut markdown) = (3, false);
+    let (mut registry, mut build, mut effect) = (false, false, false);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -43,12 +45,18 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             "--markdown" => markdown = true,
             "--registry" => registry = true,
             "--build" => build = true,
+            "--effect" => effect = true,
             other => bail!(
-                "what is {other:?}? usage: cargo xtask bench [--registry | --build] [--rounds N] [--markdown]"
+                "what is {other:?}? usage: cargo xtask bench [--registry | --build | --effect] [--rounds N] [--markdown]"
             ),
         }
     }
     ensure!(rounds > 0, "no rounds, no results");
+    let place = sh::target().join("bench");
+    fs::create_dir_all(&place)?;
+    if effect {
+        return effect::run(&place, rounds, markdown);
+    }
     let reference = sh::reference()
         .context("the comparison needs the SOCI Go library: install Go and a C compiler")?;
     sh::run(&mut sh::cargo(&[
@@ -64,9 +72,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         sociable: sh::sociable()?,
         reference,
         measure: sh::target().join("release/sociable-measure"),
-        place: sh::target().join("bench"),
+        place,
     };
-    fs::create_dir_all(&tools.place)?;
 
     let mut table = Table {
         markdown,
@@ -162,11 +169,7 @@ impl Tools {
             "/usr/share".into(),
         ];
         let mut files = places.iter().flat_map(|p| sh::files(p));
-        fs::create_dir_all(image.join("blobs/sha256"))?;
-        fs::write(
-            image.join("oci-layout"),
-            r#"{"imageLayoutVersion":"1.0.0"}"#,
-        )?;
+        create_layout(&image)?;
         let (mut descriptors, mut diff_ids) = (Vec::new(), Vec::new());
         for megabytes in layers {
             let chosen = take(&mut files, megabytes * 1_000_000);
@@ -183,17 +186,7 @@ impl Tools {
             descriptors.push(descriptor);
             diff_ids.push(diff_id);
         }
-        let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}});
-        let config = add(
-            &image,
-            "application/vnd.oci.image.config.v1+json",
-            config.to_string().as_bytes(),
-        )?;
-        let manifest = "application/vnd.oci.image.manifest.v1+json";
-        let body = json!({"schemaVersion": 2, "mediaType": manifest, "config": config, "layers": descriptors});
-        let manifest = add(&image, manifest, body.to_string().as_bytes())?;
-        let index = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [manifest]});
-        fs::write(image.join("index.json"), index.to_string())?;
+        finish_layout(&image, &descriptors, &diff_ids)?;
         Ok(image)
     }
 
@@ -231,13 +224,9 @@ impl Tools {
         Ok(other)
     }
 
-    /// One layer as container tools write it: tar, and Go's gzip at its default level, in one member. And its diff ID.
+    /// A layer of these files, in a layout. And its diff ID.
     fn layer(&self, image: &Path, files: &[Found]) -> Result<(Value, String)> {
-        let (list, tar, gz) = (
-            self.place.join("list"),
-            self.place.join("layer.tar"),
-            self.place.join("layer.tar.gz"),
-        );
+        let (list, tar) = (self.place.join("list"), self.place.join("layer.tar"));
         let mut names = File::create(&list)?;
         for file in files {
             names.write_all(
@@ -254,18 +243,7 @@ impl Tools {
             ["-C", "/", "--format=pax", "--null", "--no-recursion", "-T"],
         );
         sh::run(command.arg(&list).arg("-cf").arg(&tar))?;
-        sh::run(
-            Command::new(&self.reference)
-                .args(["gzip", "-level", "6"])
-                .arg(&tar)
-                .arg(&gz),
-        )?;
-        let (diff_id, _) = hash(&tar)?;
-        fs::remove_file(&tar)?;
-        let (hex, size) = hash(&gz)?;
-        fs::rename(&gz, image.join("blobs/sha256").join(&hex))?;
-        let descriptor = json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": format!("sha256:{hex}"), "size": size});
-        Ok((descriptor, format!("sha256:{diff_id}")))
+        compress(&self.reference, &tar, image)
     }
 
     /// Both converters in turn, each round in place on a fresh copy. Their results must be the same bytes.
@@ -348,6 +326,42 @@ fn take(files: &mut impl Iterator<Item = Found>, bytes: u64) -> Vec<Found> {
     chosen
 }
 
+/// An image layout that has no image yet.
+fn create_layout(image: &Path) -> Result<()> {
+    fs::create_dir_all(image.join("blobs/sha256"))?;
+    let marker = r#"{"imageLayoutVersion":"1.0.0"}"#;
+    Ok(fs::write(image.join("oci-layout"), marker)?)
+}
+
+/// The image of the layers in a layout.
+fn finish_layout(image: &Path, layers: &[Value], diff_ids: &[String]) -> Result<()> {
+    let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}});
+    let config = add(
+        image,
+        "application/vnd.oci.image.config.v1+json",
+        config.to_string().as_bytes(),
+    )?;
+    let manifest = "application/vnd.oci.image.manifest.v1+json";
+    let body =
+        json!({"schemaVersion": 2, "mediaType": manifest, "config": config, "layers": layers});
+    let manifest = add(image, manifest, body.to_string().as_bytes())?;
+    let index = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [manifest]});
+    Ok(fs::write(image.join("index.json"), index.to_string())?)
+}
+
+/// Turns a tar into a layer as container tools write it: Go's gzip at its default level, in one member. And its diff ID.
+fn compress(reference: &Path, tar: &Path, image: &Path) -> Result<(Value, String)> {
+    let gz = tar.with_extension("tar.gz");
+    let mut gzip = Command::new(reference);
+    sh::run(gzip.args(["gzip", "-level", "6"]).arg(tar).arg(&gz))?;
+    let (diff_id, _) = hash(tar)?;
+    fs::remove_file(tar)?;
+    let (hex, size) = hash(&gz)?;
+    fs::rename(&gz, image.join("blobs/sha256").join(&hex))?;
+    let descriptor = json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": format!("sha256:{hex}"), "size": size});
+    Ok((descriptor, format!("sha256:{diff_id}")))
+}
+
 fn add(image: &Path, media_type: &str, bytes: &[u8]) -> Result<Value> {
     let hex = hex::encode(Sha256::digest(bytes));
     fs::write(image.join("blobs/sha256").join(&hex), bytes)?;
@@ -420,34 +434,34 @@ impl Table {
     fn print(&self, rounds: usize) {
         let head = ["task", "by", "wall", "CPU", "peak memory", "speed"].map(str::to_owned);
         println!("\nMedians of {rounds} rounds, in turn, files in the page cache:\n");
-        let widths: Vec<usize> = (0..6)
-            .map(|c| {
-                self.rows
-                    .iter()
-                    .chain([&head])
-                    .map(|r| r[c].chars().count())
-                    .max()
-                    .unwrap_or(0)
-            })
+        print_rows(&head, &self.rows, self.markdown);
+    }
+}
+
+/// A table, for a terminal or for Markdown.
+fn print_rows<const N: usize>(head: &[String; N], rows: &[[String; N]], markdown: bool) {
+    let width = |column: usize| {
+        let cells = rows.iter().chain([head]).map(|row| &row[column]);
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |row: &[String; N]| {
+        let cells: Vec<_> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, w)| format!("{cell:<w$}"))
             .collect();
-        let line = |row: &[String; 6]| {
-            let cells: Vec<_> = row
-                .iter()
-                .zip(&widths)
-                .map(|(cell, w)| format!("{cell:<w$}"))
-                .collect();
-            if self.markdown {
-                format!("| {} |", cells.join(" | "))
-            } else {
-                cells.join("  ")
-            }
-        };
-        println!("{}", line(&head));
-        if self.markdown {
-            println!("|{}", "---|".repeat(6));
+        if markdown {
+            format!("| {} |", cells.join(" | "))
+        } else {
+            cells.join("  ")
         }
-        for row in &self.rows {
-            println!("{}", line(row));
-        }
+    };
+    println!("{}", line(head));
+    if markdown {
+        println!("|{}", "---|".repeat(N));
+    }
+    for row in rows {
+        println!("{}", line(row));
     }
 }

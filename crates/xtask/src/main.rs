@@ -19,8 +19,9 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask demo                    packs a real directory, shows the image, reads one file through its index
 cargo xtask test [--fast]           everything: format, lints, docs, tests, the suite, fuzz smoke runs
-cargo xtask bench [--registry | --build] [--rounds N] [--markdown]
-                                    measures against the SOCI Go library, and packing against tar | gzip
+cargo xtask bench [--registry | --build | --effect] [--rounds N] [--markdown]
+                                    measures against the SOCI Go library, and packing against tar | gzip;
+                                    --effect counts what the start of a container fetches
 cargo xtask fuzz [TARGET] [--seconds N]
                                     fuzzes one target or each in turn (60 s), on stable Rust
 cargo xtask frontend [amd64] [arm64]

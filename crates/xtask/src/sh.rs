@@ -66,8 +66,11 @@ pub(crate) fn has(program: &str) -> bool {
     help.is_ok()
 }
 
-/// Builds `sociable` for release: its path.
+/// Builds `sociable` for release: its path. A binary that `SOCIABLE_BIN` names is taken as it is.
 pub(crate) fn sociable() -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os("SOCIABLE_BIN") {
+        return Ok(named.into());
+    }
     run(&mut cargo(&[
         "build",
         "--quiet",

@@ -1,5 +1,6 @@
 //! `cargo xtask stack`: the real container stack that tests start, for a developer to play with.
 
+use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, ensure};
@@ -9,7 +10,8 @@ use crate::sh;
 /// How `stack.sh prepare` ends where this machine cannot have a stack.
 const IMPOSSIBLE: i32 = 75;
 
-fn script(args: &[String]) -> Command {
+/// The script that starts and enters stacks.
+pub(crate) fn script<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new("bash");
     command
         .arg(sh::root().join("tests/stack/stack.sh"))
@@ -29,7 +31,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 
 /// Makes ready what stacks are started from: none where all is well, or why there can be none on this machine.
 pub(crate) fn prepare() -> Result<Option<String>> {
-    let mut prepare = script(&["prepare".to_owned()]);
+    let mut prepare = script(["prepare"]);
     let done = prepare
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
