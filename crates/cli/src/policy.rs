@@ -22,7 +22,7 @@ use fetch::Component;
 #[command(next_help_heading = "Policies")]
 pub(crate) struct PolicyArgs {
     /// Let a policy decide (repeat for more): one that is built in (`sociable policy list`), a WebAssembly component in a file, or in a
-    /// registry (oci://HOST/REPO:TAG[@DIGEST]). PARAMETERS are JSON, or NAME=VALUE pairs with commas between them; a value
+    /// registry (`oci://HOST/REPO:TAG[@DIGEST]`). PARAMETERS are JSON, or NAME=VALUE pairs with commas between them; a value
     /// @FILE stands for the JSON in a file. INTERFACE (span, order, compression, selection, prefetch) uses it for one thing only
     #[arg(long = "policy", value_name = "[INTERFACE=]POLICY[=PARAMETERS]")]
     policies: Vec<String>,
@@ -42,26 +42,30 @@ pub(crate) struct PolicyArgs {
 #[command(next_help_heading = "Policies")]
 pub(crate) struct HostArgs {
     /// Use no component but those in this file, which `sociable policy lock` writes
-    #[arg(long, value_name = "FILE", env = "SOCIABLE_POLICY_LOCK")]
-    policy_lock: Option<PathBuf>,
+    #[arg(
+        long = "policy-lock",
+        value_name = "FILE",
+        env = "SOCIABLE_POLICY_LOCK"
+    )]
+    lock: Option<PathBuf>,
     /// Stop a policy after so many million instructions a call
-    #[arg(long, value_name = "MILLIONS", default_value_t = Limits::DEFAULT.fuel, value_parser = clap::value_parser!(u64).range(1..))]
-    policy_fuel: u64,
+    #[arg(long = "policy-fuel", value_name = "MILLIONS", default_value_t = Limits::DEFAULT.fuel, value_parser = clap::value_parser!(u64).range(1..))]
+    fuel: u64,
     /// Memory that a policy may use for a layer
-    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
-    policy_memory: u64,
+    #[arg(long = "policy-memory", value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
+    memory: u64,
     /// How much a policy may answer in one call
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
-    policy_output: u64,
+    #[arg(long = "policy-output", value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
+    output: u64,
 }
 
 impl HostArgs {
     fn limits(&self) -> Limits {
         let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
         Limits {
-            fuel: self.policy_fuel,
-            memory: bytes(self.policy_memory),
-            output: bytes(self.policy_output),
+            fuel: self.fuel,
+            memory: bytes(self.memory),
+            output: bytes(self.output),
             ..Limits::DEFAULT
         }
     }
@@ -87,7 +91,7 @@ impl HostArgs {
         access: &Access,
     ) -> Result<Opened, CliError> {
         let component = Component::fetch(reference, access)?;
-        if let Some(file) = &self.policy_lock {
+        if let Some(file) = &self.lock {
             lock::check(file, &component)?;
         }
         host.open(&component.bytes, reference)

@@ -129,7 +129,7 @@ fn write(file: &PathBuf, bytes: &[u8]) -> Result<(), CliError> {
     let dir = dir.unwrap_or(std::path::Path::new("."));
     let mut temporary = tempfile::NamedTempFile::new_in(dir).map_err(wrong())?;
     temporary.write_all(bytes).map_err(wrong())?;
-    let mode = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let mode: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     temporary.as_file().set_permissions(mode).map_err(wrong())?;
     temporary
         .persist(file)

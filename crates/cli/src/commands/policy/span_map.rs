@@ -1,5 +1,6 @@
 //! What a policy makes of a layer, beside the default.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 use sociable_oci::Access;
+use sociable_policy::Trace;
 use sociable_soci::{IndexSettings, chain, single};
 use sociable_ztoc::Ztoc;
 
@@ -14,7 +16,7 @@ use crate::args::ZtocArgs;
 use crate::error::CliError;
 use crate::output::{print, print_json};
 use crate::progress::Shown;
-use crate::text::{printable, size};
+use crate::text::{percent, printable, size};
 
 #[derive(Debug, Args)]
 pub(super) struct Run {
@@ -24,6 +26,9 @@ pub(super) struct Run {
     /// The layer: gzip or a plain tar
     #[arg(long, value_name = "FILE")]
     layer: PathBuf,
+    /// Say what a start that read this would fetch (repeat for more): see `sociable trace`
+    #[arg(long = "trace", value_name = "FILE")]
+    traces: Vec<PathBuf>,
     /// Print JSON: all spans of both
     #[arg(long)]
     json: bool,
@@ -35,6 +40,9 @@ pub(super) struct Run {
 #[derive(Serialize)]
 struct Cut {
     ztoc_size: u64,
+    /// What starts would fetch of the layer, in bytes, in the order of the traces; zTOC not counted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fetched: Vec<Fetched>,
     spans: Vec<Span>,
 }
 
@@ -50,6 +58,13 @@ struct Span {
     begins_in: Option<String>,
 }
 
+/// What a start would fetch.
+#[derive(Serialize)]
+struct Fetched {
+    spans: usize,
+    bytes: u64,
+}
+
 #[derive(Serialize)]
 struct Both {
     layer_size: u64,
@@ -61,6 +76,13 @@ struct Both {
 pub(super) fn run(args: &Run, access: &Access, shown: &Shown) -> Result<(), CliError> {
     let default = args.ztoc.settings(access, shown)?;
     let with = args.ztoc.with_policy(&args.policy, access, shown)?;
+    let traces = (args.traces.iter())
+        .map(|file| {
+            let bytes = std::fs::read(file).map_err(CliError::io("read", file.display()))?;
+            Trace::parse(&bytes)
+                .map_err(|error| CliError::failed(format!("{}: {}", file.display(), chain(&error))))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
     let index = |settings: &IndexSettings| {
         let file = File::open(&args.layer).map_err(CliError::io("open", args.layer.display()))?;
         let indexed = single::index_layer(file, settings, shown.run(0)).map_err(|error| {
@@ -74,11 +96,12 @@ pub(super) fn run(args: &Run, access: &Access, shown: &Shown) -> Result<(), CliE
         let ztoc_size = encoded
             .map_err(|error| CliError::failed(error.to_string()))?
             .size();
-        Ok::<_, CliError>((
-            indexed.size,
-            cut(&indexed.ztoc, indexed.size, ztoc_size),
-            indexed.ztoc.uncompressed_size,
-        ))
+        let mut cut = cut(&indexed.ztoc, indexed.size, ztoc_size);
+        let traces = traces.iter();
+        cut.fetched = traces
+            .map(|trace| fetched(&indexed.ztoc, &cut, trace))
+            .collect();
+        Ok::<_, CliError>((indexed.size, cut, indexed.ztoc.uncompressed_size))
     };
     let (layer_size, policy, uncompressed_size) = index(&with)?;
     let (_, default, _) = index(&default)?;
@@ -91,7 +114,7 @@ pub(super) fn run(args: &Run, access: &Access, shown: &Shown) -> Result<(), CliE
     if args.json {
         return print_json(&both);
     }
-    print(&text(&both, &args.policy))
+    print(&text(&both, &args.policy, &args.traces))
 }
 
 fn cut(ztoc: &Ztoc, layer_size: u64, ztoc_size: u64) -> Cut {
@@ -123,7 +146,34 @@ fn cut(ztoc: &Ztoc, layer_size: u64, ztoc_size: u64) -> Cut {
     });
     Cut {
         ztoc_size,
+        fetched: Vec::new(),
         spans: spans.collect(),
+    }
+}
+
+/// What a start that read what `trace` says would fetch of a layer.
+fn fetched(ztoc: &Ztoc, cut: &Cut, trace: &Trace) -> Fetched {
+    let mut read = BTreeSet::new();
+    let traced: HashMap<&str, _> = (trace.files.iter())
+        .map(|file| (file.path.trim_start_matches('/'), file))
+        .collect();
+    for entry in &ztoc.entries {
+        let path = sociable_policy::facts::path(&entry.name);
+        let Some(file) = traced
+            .get(path.as_ref())
+            .filter(|file| file.size == entry.size)
+        else {
+            continue;
+        };
+        for (offset, length) in &file.ranges {
+            let first = ztoc.span_of(entry.offset + offset);
+            read.extend(first..=ztoc.span_of(entry.offset + offset + length - 1));
+        }
+    }
+    let bytes = read.iter().filter_map(|&span| cut.spans.get(span));
+    Fetched {
+        spans: read.len(),
+        bytes: bytes.map(|span| span.compressed_size).sum(),
     }
 }
 
@@ -147,7 +197,7 @@ fn map(cut: &Cut, size: u64) -> String {
     counts.iter().map(bar).collect()
 }
 
-fn text(both: &Both, name: &str) -> String {
+fn text(both: &Both, name: &str, traces: &[PathBuf]) -> String {
     let mut text = format!(
         "layer {}, {} of tar\n",
         size(both.layer_size),
@@ -166,6 +216,19 @@ fn text(both: &Both, name: &str) -> String {
             size(sizes().max().unwrap_or(0)),
             size(average),
             map(cut, both.uncompressed_size),
+        );
+    }
+    for (number, file) in traces.iter().enumerate() {
+        let total =
+            |cut: &Cut| cut.fetched.get(number).map_or(0, |fetched| fetched.bytes) + cut.ztoc_size;
+        let (ours, default) = (total(&both.policy), total(&both.default));
+        let _ = writeln!(
+            text,
+            "\na start as in {}: {} with its zTOC, against {}: {}",
+            file.display(),
+            size(ours),
+            size(default),
+            percent(ours, default),
         );
     }
     text.push_str("\nEach line is the layer from its first byte to its last; the higher the bar, the more spans begin there.\n");
