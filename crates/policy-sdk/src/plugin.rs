@@ -52,9 +52,9 @@ impl<'a> Parameters<'a> {
     pub fn parse<T: serde::de::DeserializeOwned>(self) -> Result<T> {
         serde_json::from_str(self.0).map_err(|error| {
             // Nobody wrote this text by lines.
+            let place = format!(" at line {} column {}", error.line(), error.column());
             let text = error.to_string();
-            let place = text.rfind(" at line ").unwrap_or(text.len());
-            crate::Error::new(&text[..place])
+            crate::Error::new(text.strip_suffix(&place).unwrap_or(&text))
         })
     }
 }
