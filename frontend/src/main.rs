@@ -33,6 +33,7 @@ mod engine;
 mod options;
 mod output;
 mod platform;
+mod policy;
 mod steps;
 mod target;
 mod task;

@@ -7,6 +7,7 @@ use sociable_oci::registry::Reference;
 use sociable_soci::outcome::SkipReason;
 use sociable_soci::{names, size};
 
+use crate::policy::Chosen;
 use crate::task::Settings;
 
 /// Every option begins with this.
@@ -66,6 +67,14 @@ pub(crate) const KNOWN: &[(&str, &str)] = &[
     (
         "SOCI_PREFETCH",
         "files that are fetched first, separated by commas",
+    ),
+    (
+        "SOCI_POLICY",
+        "[INTERFACE=]POLICY[=PARAMETERS], several separated by semicolons: who decides, such as adaptive",
+    ),
+    (
+        "SOCI_POLICY_PARAMS",
+        "parameters of a policy that is named without, JSON",
     ),
     ("SOCI_VERSION", "v2"),
     (
@@ -127,6 +136,7 @@ impl Asked {
             asked.set(name, value)?;
             options.remove_build_arg(name);
         }
+        asked.choose(&given)?;
         asked.check()?;
         Ok(asked)
     }
@@ -140,6 +150,7 @@ impl Asked {
                 span_size: names::DEFAULT_SPAN_SIZE,
                 min_layer_size: names::DEFAULT_MIN_LAYER_SIZE,
                 prefetch: Vec::new(),
+                policies: Chosen::default(),
                 by: names::DEFAULT_BUILD_TOOL.to_owned(),
             },
             level: BUILD_LEVEL,
@@ -200,6 +211,8 @@ impl Asked {
                 }
             }
             "SOCI_PREFETCH" => self.settings.prefetch = list(value).map(str::to_owned).collect(),
+            // Together, when all were seen.
+            "SOCI_POLICY" | "SOCI_POLICY_PARAMS" => {}
             "SOCI_VERSION" if value == "v2" || value == "2" => {}
             "SOCI_VERSION" => {
                 return Err(wrong(
@@ -208,6 +221,21 @@ impl Asked {
             }
             _ => self.plain_http = list(value).map(str::to_owned).collect(),
         }
+        Ok(())
+    }
+
+    /// Takes the policies, when their parameters are known.
+    fn choose(&mut self, given: &[(String, String)]) -> Result<(), OptionError> {
+        let last = |wanted: &str| {
+            let found = given.iter().rev().find(|(name, _)| name == wanted);
+            found.map_or("", |(_, value)| value.as_str())
+        };
+        let (value, parameters) = (last("SOCI_POLICY"), last("SOCI_POLICY_PARAMS"));
+        self.settings.policies = Chosen::parse(value, parameters).map_err(|why| {
+            let name = "SOCI_POLICY";
+            let value = value.to_owned();
+            OptionError::Value { name, value, why }
+        })?;
         Ok(())
     }
 
@@ -314,6 +342,14 @@ mod tests {
             ("SOCI_COMPRESSION_LEVEL", "0"),
             ("SOCI_BASE", "false"),
             ("SOCI_PREFETCH", "/a,/b"),
+            (
+                "SOCI_POLICY",
+                "[INTERFACE=]POLICY[=PARAMETERS], several separated by semicolons: who decides, such as adaptive",
+            ),
+            (
+                "SOCI_POLICY_PARAMS",
+                "parameters of a policy that is named without, JSON",
+            ),
             ("SOCI_VERSION", "v2"),
             ("SOCI_PLAIN_HTTP", "registry.example:5000"),
         ] {

@@ -5,6 +5,8 @@ use sociable_oci::{Descriptor, Digest, Platform};
 use sociable_soci::IndexSettings;
 use sociable_soci::parts::Part;
 
+use crate::policy::Chosen;
+
 /// The environment variable that holds a [`Task`], JSON.
 pub(crate) const VARIABLE: &str = "SOCIABLE_TASK";
 /// Where the binary is in its image.
@@ -91,6 +93,8 @@ pub(crate) struct Settings {
     pub(crate) span_size: u64,
     pub(crate) min_layer_size: u64,
     pub(crate) prefetch: Vec<String>,
+    /// Who decides.
+    pub(crate) policies: Chosen,
     /// A new version of this program makes all steps anew.
     pub(crate) by: String,
 }
@@ -101,6 +105,7 @@ impl Settings {
             span_size: self.span_size,
             min_layer_size: self.min_layer_size,
             prefetch: self.prefetch.clone(),
+            policies: self.policies.policies(),
             build_tool_identifier: self.by.clone(),
             ..IndexSettings::default()
         }

@@ -29,6 +29,7 @@ pub mod http;
 pub mod image;
 pub mod layout;
 pub mod lazily;
+pub mod plugins;
 pub mod proxy;
 pub mod reference;
 pub mod registry;

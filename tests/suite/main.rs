@@ -31,6 +31,7 @@ mod interop;
 mod layer_vectors;
 mod memory;
 mod pack;
+mod policies;
 mod readme;
 mod trace;
 

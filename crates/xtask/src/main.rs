@@ -10,6 +10,7 @@ mod bench;
 mod demo;
 mod frontend;
 mod fuzz;
+mod plugins;
 mod sh;
 mod stack;
 mod test;

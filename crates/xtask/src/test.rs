@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, bail, ensure};
 
 use crate::frontend::{self, Arch};
-use crate::{fuzz, sh, stack};
+use crate::{fuzz, plugins, sh, stack};
 
 /// Debian's names of the compressors that the suite compares, and the program each brings.
 const TOOLS: [(&str, &str); 3] = [
@@ -65,6 +65,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         frontend = Some(built.directory);
         Ok(())
     });
+    let plugins = plugins(&mut steps, &skips);
     let (reference, registries) = go_programs(&mut steps);
     let mut without_stack = None;
     if fast {
@@ -104,6 +105,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             }
             if let Some(registries) = &registries {
                 suite.env("SOCIABLE_REGISTRIES", registries);
+            }
+            if let Some(plugins) = &plugins {
+                suite.env("SOCIABLE_PLUGINS", plugins);
             }
             if fast {
                 suite.env("SOCIABLE_TEST_SCALE", "0.1");
@@ -150,6 +154,24 @@ fn lints(steps: &mut Steps) {
         let mut doc = sh::cargo(&["doc", "--quiet", "--workspace", "--no-deps"]);
         sh::run(doc.env("RUSTDOCFLAGS", "-Dwarnings"))
     });
+}
+
+/// The policies of `plugins/`, linted, tested and built, where rustc has what it needs for WebAssembly.
+fn plugins(steps: &mut Steps, skips: &std::path::Path) -> Option<PathBuf> {
+    if !plugins::possible() {
+        let why = format!("policies that are components: {}", plugins::MISSING);
+        println!("SKIPPED: {why}");
+        let before = fs::read_to_string(skips).unwrap_or_default();
+        let _ = fs::write(skips, format!("{before}{why}\n"));
+        return None;
+    }
+    let mut built = None;
+    steps.step("plugins", || {
+        plugins::check()?;
+        built = Some(plugins::build()?);
+        Ok(())
+    });
+    built
 }
 
 /// The reference and the registries, where there is Go to build them.
