@@ -342,19 +342,13 @@ mod tests {
             ("SOCI_COMPRESSION_LEVEL", "0"),
             ("SOCI_BASE", "false"),
             ("SOCI_PREFETCH", "/a,/b"),
-            (
-                "SOCI_POLICY",
-                "[INTERFACE=]POLICY[=PARAMETERS], several separated by semicolons: who decides, such as adaptive",
-            ),
-            (
-                "SOCI_POLICY_PARAMS",
-                "parameters of a policy that is named without, JSON",
-            ),
+            ("SOCI_POLICY", "span=adaptive;store-incompressible"),
+            ("SOCI_POLICY_PARAMS", "{}"),
             ("SOCI_VERSION", "v2"),
             ("SOCI_PLAIN_HTTP", "registry.example:5000"),
         ] {
             take(&[(&format!("build-arg:{name}"), value)]).0.unwrap();
         }
-        assert_eq!(KNOWN.len(), 9);
+        assert_eq!(KNOWN.len(), 11);
     }
 }

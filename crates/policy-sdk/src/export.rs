@@ -4,7 +4,7 @@
 ///
 /// Once in a crate, which is a `cdylib`. Natively it only checks that the type implements what is named.
 ///
-/// ```ignore
+/// ```text
 /// sociable_policy_sdk::export!(MyPolicy: span, order);
 /// ```
 #[macro_export]
