@@ -244,7 +244,7 @@ fn whatever_is_answered_the_image_can_be_read() {
                     }
                 }
                 // Its C reader wants a byte behind a span that shares one with the next: see docs/design.md.
-                Err(why) if why.to_string().contains("return code: -3") => {}
+                Err(why) if why.contains("return code: -3") => {}
                 Err(why) => wrong.push(format!("round {round}: the reference: {why}")),
             }
         }

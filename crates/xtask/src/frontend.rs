@@ -93,8 +93,34 @@ pub(crate) struct Built {
     pub(crate) directory: PathBuf,
 }
 
+/// Shows that a static binary can be built, without the time that optimising takes.
+pub(crate) fn builds(arch: Arch) -> Result<()> {
+    let quick = [("LTO", "off"), ("OPT_LEVEL", "1"), ("CODEGEN_UNITS", "16")];
+    compile(arch, &quick).map(|_| ())
+}
+
 /// Builds a static binary for release.
 pub(crate) fn build(arch: Arch) -> Result<Built> {
+    let directory = compile(arch, &[])?;
+    let built = directory.join("sociable-frontend");
+    let size = fs::metadata(&built)?.len();
+    ensure!(
+        size <= LARGEST,
+        "{} is of {}, more than the image may be",
+        built.display(),
+        sh::mb(size)
+    );
+    let dir = context()?;
+    let binary = dir.join(format!("sociable-frontend-{}", arch.name()));
+    install(&built, &binary)?;
+    let root = dir.join(format!("root-{}", arch.name()));
+    fs::create_dir_all(&root)?;
+    install(&built, &root.join("sociable-frontend"))?;
+    Ok(Built { binary, directory })
+}
+
+/// Compiles a static binary, with these settings of the profile; the directory that it is in.
+fn compile(arch: Arch, profile: &[(&str, &str)]) -> Result<PathBuf> {
     let musl = format!("{}-unknown-linux-musl", arch.cpu());
     let mut cargo = sh::cargo(&[
         "build",
@@ -108,6 +134,9 @@ pub(crate) fn build(arch: Arch) -> Result<Built> {
     cargo
         .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
         .env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
+    for (setting, value) in profile {
+        cargo.env(format!("CARGO_PROFILE_RELEASE_{setting}"), value);
+    }
     let target = if has_std(&musl) {
         cargo.env(format!("CC_{}", musl.replace('-', "_")), compiler(arch)?);
         if arch != Arch::host() {
@@ -125,22 +154,7 @@ pub(crate) fn build(arch: Arch) -> Result<Built> {
         format!("{}-unknown-linux-gnu", arch.cpu())
     };
     sh::run(cargo.args(["--target", &target]))?;
-    let directory = sh::target().join(&target).join("release");
-    let built = directory.join("sociable-frontend");
-    let size = fs::metadata(&built)?.len();
-    ensure!(
-        size <= LARGEST,
-        "{} is of {}, more than the image may be",
-        built.display(),
-        sh::mb(size)
-    );
-    let dir = context()?;
-    let binary = dir.join(format!("sociable-frontend-{}", arch.name()));
-    install(&built, &binary)?;
-    let root = dir.join(format!("root-{}", arch.name()));
-    fs::create_dir_all(&root)?;
-    install(&built, &root.join("sociable-frontend"))?;
-    Ok(Built { binary, directory })
+    Ok(sh::target().join(&target).join("release"))
 }
 
 /// What this machine lacks to build for an architecture, if it cannot be got.

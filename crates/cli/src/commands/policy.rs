@@ -2,6 +2,7 @@
 
 mod check;
 mod info;
+mod new;
 mod span_map;
 
 use std::fs;
@@ -25,6 +26,7 @@ use crate::progress::Shown;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  sociable policy new my-policy --lang rust
   sociable policy list
   sociable policy info ./my-policy.wasm
   sociable policy check ./my-policy.wasm
@@ -39,6 +41,8 @@ pub(crate) struct PolicyCommand {
 
 #[derive(Debug, Subcommand)]
 enum PolicySubcommand {
+    /// Begin a policy: a project that builds, and passes its own test
+    New(new::New),
     /// List the policies that are built in
     List(info::List),
     /// Show what a policy decides, and the parameters it takes
@@ -85,6 +89,7 @@ struct Lock {
 
 pub(crate) fn run(args: &PolicyCommand, access: &Access, shown: &Shown) -> Result<(), CliError> {
     match &args.command {
+        PolicySubcommand::New(args) => new::run(args),
         PolicySubcommand::List(args) => info::list(args),
         PolicySubcommand::Info(args) => info::info(args, access, shown),
         PolicySubcommand::Check(args) => check::run(args, access, shown),
