@@ -49,13 +49,13 @@ pub(crate) struct HostArgs {
     )]
     lock: Option<PathBuf>,
     /// Stop a policy after so many million instructions a call
-    #[arg(long = "policy-fuel", value_name = "MILLIONS", default_value_t = Limits::DEFAULT.fuel, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(id = "policy-fuel", long = "policy-fuel", value_name = "MILLIONS", default_value_t = Limits::DEFAULT.fuel, value_parser = clap::value_parser!(u64).range(1..))]
     fuel: u64,
     /// Memory that a policy may use for a layer
-    #[arg(long = "policy-memory", value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
+    #[arg(id = "policy-memory", long = "policy-memory", value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
     memory: u64,
     /// How much a policy may answer in one call
-    #[arg(long = "policy-output", value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
+    #[arg(id = "policy-output", long = "policy-output", value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
     output: u64,
 }
 

@@ -191,12 +191,6 @@ impl Opened {
         let interfaces: Vec<_> = (Interface::ALL.into_iter())
             .filter(|interface| exported(interface.name()))
             .collect();
-        if interfaces.is_empty() {
-            return Err(LoadError::NoPolicy {
-                place: place.to_owned(),
-                missing: format!("{PACKAGE}/span@{VERSION} nor another interface of a policy"),
-            });
-        }
         let mismatch = |interface: &str, error: &wasmtime::Error| LoadError::Mismatch {
             place: place.to_owned(),
             interface: interface.to_owned(),
@@ -224,6 +218,12 @@ impl Opened {
                 said.name, said.version
             );
             return Err(instance.refused("describe", why).into());
+        }
+        if interfaces.is_empty() {
+            return Err(LoadError::NoPolicy {
+                place: place.to_owned(),
+                missing: format!("{PACKAGE}/span@{VERSION} nor another interface of a policy"),
+            });
         }
         Ok(Self {
             pre,

@@ -14,7 +14,7 @@ use sociable_oci::{
     media_type,
 };
 use sociable_policy::compression::{Choice, Format, Levels};
-use sociable_policy::{Layer, PolicyError};
+use sociable_policy::{Interface, Layer, Policies, PolicyError};
 use sociable_tar::walk;
 
 use crate::cache::Cache;
@@ -215,7 +215,7 @@ pub(crate) fn layer<E: PackEntry>(
         .transpose()?
         .flatten()
     {
-        Some(choice) => gzip_level(choice)?,
+        Some(choice) => gzip_level(choice, policies)?,
         None => level,
     };
     let mut seen = 0;
@@ -347,8 +347,9 @@ impl Source for Nothing {
 }
 
 /// The gzip level that a policy chose for a layer.
-fn gzip_level(choice: Choice) -> Result<u8> {
-    let refused = |why: String| PolicyError::new("compression", "layer", why);
+fn gzip_level(choice: Choice, policies: &Policies) -> Result<u8> {
+    let name = policies.name_of(Interface::Compression);
+    let refused = |why: String| PolicyError::new(&name, "compression.choose", why);
     match choice {
         Choice {
             format: Format::Gzip,
