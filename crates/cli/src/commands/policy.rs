@@ -64,7 +64,7 @@ enum PolicySubcommand {
 struct Push {
     /// The component's file
     component: PathBuf,
-    /// Where it goes: `oci://HOST/REPO:TAG`, or an image layout oci:DIR[:TAG]
+    /// Where it goes: `oci://HOST/REPO:TAG`, or an image layout `oci:DIR[:TAG]`
     destination: String,
     #[command(flatten)]
     host: HostArgs,
@@ -72,7 +72,7 @@ struct Push {
 
 #[derive(Debug, Args)]
 struct Pull {
-    /// Where it is: `oci://HOST/REPO:TAG[@DIGEST]`, or an image layout oci:DIR[:TAG]
+    /// Where it is: `oci://HOST/REPO:TAG[@DIGEST]`, or an image layout `oci:DIR[:TAG]`
     reference: String,
     /// The file to write
     file: PathBuf,
