@@ -119,11 +119,18 @@ impl Asked {
     pub(crate) fn take(options: &mut Options) -> Result<Self, OptionError> {
         let words = options.get("cmdline").unwrap_or_default();
         let words = words.split_whitespace().skip(1);
-        let mut given: Vec<(String, String)> = words
-            .filter_map(|word| word.split_once('='))
-            .filter(|(name, _)| name.starts_with(PREFIX))
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
+        let mut given: Vec<(String, String)> = Vec::new();
+        for word in words {
+            match word.split_once('=') {
+                Some((name, value)) if name.starts_with(PREFIX) => {
+                    given.push((name.to_owned(), value.to_owned()));
+                }
+                _ => {
+                    let name = word.to_owned();
+                    return Err(OptionError::Unknown { name });
+                }
+            }
+        }
         // Later ones win.
         given.extend(
             options
@@ -293,7 +300,7 @@ mod tests {
 
     #[test]
     fn words_of_the_syntax_line_count_less_than_arguments() {
-        let words = "registry.example/sociable:1 SOCI_OUTPUT=layout SOCI_BASE=false other";
+        let words = "registry.example/sociable:1 SOCI_OUTPUT=layout SOCI_BASE=false";
         let (asked, _) = take(&[("cmdline", words), ("build-arg:SOCI_BASE", "true")]);
         let asked = asked.unwrap();
         assert_eq!((asked.output, asked.base), (Output::Layout, true));
@@ -308,6 +315,13 @@ mod tests {
             "{unknown}"
         );
         assert!(KNOWN.iter().all(|(name, _)| unknown.contains(name)));
+        for word in ["layout", "soci_output=layout"] {
+            let unknown = message(&[("cmdline", &format!("registry.example/sociable:1 {word}"))]);
+            assert!(
+                unknown.starts_with(&format!("{word} is no option")),
+                "{unknown}"
+            );
+        }
         for (name, value, why) in [
             ("SOCI_OUTPUT", "images", "image, layout"),
             ("SOCI_SPAN_SIZE", "big", "4MiB"),

@@ -104,6 +104,15 @@ impl PolicyArgs {
         self.compact_ztoc
     }
 
+    /// Says which policies have nothing to decide where layers stay as they are.
+    pub(crate) fn note_unused(policies: &Policies, shown: &Shown) {
+        for name in policies.of_packing() {
+            shown.note(&format!(
+                "policy {name} decides about order or compression only, and so nothing here: these layers are not packed anew"
+            ));
+        }
+    }
+
     /// # Errors
     /// When a policy cannot be had, or two decide the same.
     pub(crate) fn policies(&self, access: &Access, shown: &Shown) -> Result<Policies, CliError> {

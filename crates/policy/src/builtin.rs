@@ -196,6 +196,11 @@ pub fn load(name: &str, parameters: &Value) -> Result<Policy, BuiltinError> {
         }
         "profile" => {
             let given = Profile::deserialize(parameters).map_err(json)?;
+            if let Some(file) = given.trace.as_str() {
+                return Err(wrong(format!(
+                    "trace is the text {file:?}; trace=@{file} takes it from a file"
+                )));
+            }
             let trace = Trace::parse(given.trace.to_string().as_bytes());
             let trace = trace.map_err(|error| wrong(format!("trace: {}", with_source(&error))))?;
             let mut spans = ProfileSpans::new(&trace);
@@ -277,6 +282,7 @@ mod tests {
         assert!(refused("size", json!({"spam": 0})).contains("it takes span-size"));
         assert!(refused("size", json!([])).contains("no JSON object"));
         assert!(refused("profile", json!({})).contains("trace"));
+        assert!(refused("profile", json!({"trace": "x.json"})).contains("trace=@x.json"));
         let other = json!({"trace": {"format": "other", "files": []}});
         assert!(refused("profile", other).contains("other"));
     }

@@ -210,6 +210,21 @@ impl Policies {
         &self.used
     }
 
+    /// Names of the policies that decide nothing about a layer that exists, but only about one that is packed.
+    #[must_use]
+    pub fn of_packing(&self) -> Vec<&str> {
+        let packs = |interface| matches!(interface, Interface::Order | Interface::Compression);
+        let mut names: Vec<&str> = Vec::new();
+        for (_, about) in &self.used {
+            let mut its = self.used.iter().filter(|(_, other)| other == about);
+            if its.all(|(interface, _)| packs(*interface)) && !names.contains(&about.name.as_str())
+            {
+                names.push(&about.name);
+            }
+        }
+        names
+    }
+
     /// What the policy that decides about `interface` is called; nothing if there is none.
     #[must_use]
     pub fn name_of(&self, interface: Interface) -> String {
@@ -293,5 +308,6 @@ mod tests {
         assert!(lacks.to_string().contains("only about span"), "{lacks}");
         policies.add(load("store-incompressible"), None).unwrap();
         assert_eq!(policies.used().len(), 2);
+        assert_eq!(policies.of_packing(), ["store-incompressible"]);
     }
 }

@@ -1,7 +1,7 @@
 //! How layers are indexed.
 
 use sociable_layer::Limits;
-use sociable_oci::Descriptor;
+use sociable_oci::{Descriptor, Digest};
 use sociable_policy::{Interface, Layer, Policies, PolicyError};
 
 use crate::names;
@@ -111,10 +111,15 @@ impl IndexSettings {
     /// Everything that a layer's zTOC depends on beside the layer: the options part of a cache key.
     #[must_use]
     pub fn identity(&self) -> String {
+        let mut spans = self.policies.identity(self.span_size);
+        // A policy's parameters can be a document.
+        if spans.len() > 200 {
+            spans = Digest::sha256_of(spans.as_bytes()).to_string();
+        }
         format!(
             "ztoc 0.9{}, spans {}, span size {}, unreadable {}, by {}",
             if self.is_compact() { " compact" } else { "" },
-            self.policies.identity(self.span_size),
+            spans,
             self.span_size,
             self.allow_unreadable,
             self.build_tool_identifier,

@@ -69,7 +69,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         "sociable-measure",
     ]))?;
     let tools = Tools {
-        sociable: sh::sociable()?,
+        sociable: sh::sociable(sh::Profile::Release)?,
         reference,
         measure: sh::target().join("release/sociable-measure"),
         place,

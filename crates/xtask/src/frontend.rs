@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::sh;
+use crate::sh::{self, Profile};
 
 /// An architecture that the frontend is built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         archs = vec![Arch::Amd64, Arch::Arm64];
     }
     for arch in &archs {
-        let binary = build(*arch)?.binary;
+        let binary = build(*arch, Profile::Release)?.binary;
         let size = fs::metadata(&binary)?.len();
         println!("{} {}", binary.display(), sh::mb(size));
     }
@@ -93,15 +93,9 @@ pub(crate) struct Built {
     pub(crate) directory: PathBuf,
 }
 
-/// Shows that a static binary can be built, without the time that optimising takes.
-pub(crate) fn builds(arch: Arch) -> Result<()> {
-    let quick = [("LTO", "off"), ("OPT_LEVEL", "1"), ("CODEGEN_UNITS", "16")];
-    compile(arch, &quick).map(|_| ())
-}
-
-/// Builds a static binary for release.
-pub(crate) fn build(arch: Arch) -> Result<Built> {
-    let directory = compile(arch, &[])?;
+/// Builds a static binary.
+pub(crate) fn build(arch: Arch, profile: Profile) -> Result<Built> {
+    let directory = compile(arch, profile)?;
     let built = directory.join("sociable-frontend");
     let size = fs::metadata(&built)?.len();
     ensure!(
@@ -119,13 +113,14 @@ pub(crate) fn build(arch: Arch) -> Result<Built> {
     Ok(Built { binary, directory })
 }
 
-/// Compiles a static binary, with these settings of the profile; the directory that it is in.
-fn compile(arch: Arch, profile: &[(&str, &str)]) -> Result<PathBuf> {
+/// Compiles a static binary; the directory that it is in.
+fn compile(arch: Arch, profile: Profile) -> Result<PathBuf> {
     let musl = format!("{}-unknown-linux-musl", arch.cpu());
     let mut cargo = sh::cargo(&[
         "build",
         "--quiet",
-        "--release",
+        "--profile",
+        profile.name(),
         "--package",
         "sociable-frontend",
     ]);
@@ -133,10 +128,8 @@ fn compile(arch: Arch, profile: &[(&str, &str)]) -> Result<PathBuf> {
     cargo.args(["--bins", "--package", "sociable-buildkit", "--examples"]);
     cargo
         .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
-        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
-    for (setting, value) in profile {
-        cargo.env(format!("CARGO_PROFILE_RELEASE_{setting}"), value);
-    }
+        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
+        .env("CARGO_PROFILE_QUICK_STRIP", "symbols");
     let target = if has_std(&musl) {
         cargo.env(format!("CC_{}", musl.replace('-', "_")), compiler(arch)?);
         if arch != Arch::host() {
@@ -154,7 +147,7 @@ fn compile(arch: Arch, profile: &[(&str, &str)]) -> Result<PathBuf> {
         format!("{}-unknown-linux-gnu", arch.cpu())
     };
     sh::run(cargo.args(["--target", &target]))?;
-    Ok(sh::target().join(&target).join("release"))
+    Ok(sh::target().join(&target).join(profile.name()))
 }
 
 /// What this machine lacks to build for an architecture, if it cannot be got.

@@ -28,12 +28,25 @@ fn output(name: &str) -> String {
 
 #[test]
 fn docker_starts_a_converted_image_lazily() {
-    let Some(stack) = stack::start() else {
-        return;
-    };
-    let name = "lazy-docker";
+    if let Some(stack) = stack::start() {
+        docker_starts_lazily(stack, "lazy-docker", &[]);
+    }
+}
+
+/// Spans where a policy wants them, a compact zTOC, and a record of the policy in the index.
+#[test]
+fn docker_starts_an_image_lazily_that_policies_decided_about() {
+    if let Some(stack) = stack::start() {
+        let policy = "adaptive=small=262144,large=1048576";
+        docker_starts_lazily(stack, "lazy-policy", &["--policy", policy]);
+    }
+}
+
+/// Converts an image with these options, and starts it.
+#[track_caller]
+fn docker_starts_lazily(stack: &'static Stack, name: &str, options: &[&str]) {
     let image = app(stack, name, OCI);
-    let _ = convert(stack, &image, &[]).ok();
+    let _ = convert(stack, &image, options).ok();
     let out = image.replace(":in", ":out");
     let before = sent(stack, name);
     let docker = |arguments: &str| stack.docker(Docker::Lazy, arguments).ok();

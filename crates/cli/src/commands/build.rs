@@ -60,7 +60,7 @@ pub(crate) struct Build {
     /// Make no zTOC for layers with fewer compressed bytes [default: 10MiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Index")]
     soci_min_layer_size: Option<u64>,
-    /// How hard layers are compressed [default: 6]
+    /// How hard layers are compressed [default: 5]
     #[arg(long, value_name = "0-9", value_parser = clap::value_parser!(u32).range(0..=9), help_heading = "Index")]
     soci_level: Option<u32>,
     /// Do not index the layers of the base image

@@ -14,6 +14,7 @@ use crate::commands::batch::{self, Item};
 use crate::commands::opened::{self, create};
 use crate::commands::report;
 use crate::error::CliError;
+use crate::policy::PolicyArgs;
 use crate::progress::Shown;
 use crate::text::parse_size;
 
@@ -225,6 +226,7 @@ fn make(
     let settings = args
         .index
         .settings(args.min_layer_size, &args.run, access, shown)?;
+    PolicyArgs::note_unused(&settings.policies, shown);
     let platforms = args.platforms.platforms();
     let options = Options {
         settings: &settings,

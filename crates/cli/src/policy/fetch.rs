@@ -52,6 +52,11 @@ impl Component {
     /// # Errors
     /// When it is not there, or too large.
     pub(crate) fn fetch(reference: &str, access: &Access) -> Result<Self, CliError> {
+        if builtin::all().iter().any(|b| b.name == reference) && is_builtin(reference) {
+            return Err(CliError::usage(format!(
+                "policy {reference} is built in, and no component; a file of that name is ./{reference}"
+            )));
+        }
         let bytes = match transport(reference) {
             Some(transport) => pulled(&transport?, reference, access)?,
             None => read(reference)?,
