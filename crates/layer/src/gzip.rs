@@ -25,6 +25,8 @@ use crate::{IndexError, Limits};
 const OUTPUT: usize = 512 * 1024;
 /// Most block ends that wait for a decision: 2 MiB of windows.
 const MAX_WAITING: usize = 64;
+/// Block ends that wait lie at least so many uncompressed bytes apart: empty blocks, and tiny ones, are no places of their own.
+const NEAREST: u64 = 4096;
 /// Most chunks that are kept because a block end in them waits.
 const MAX_HELD: usize = 4;
 
@@ -284,32 +286,41 @@ impl Walk<'_, '_> {
     /// A block ends here, so that a span could begin. The first one does in any case; none does where the last has yielded
     /// nothing yet, as every span must.
     fn block_end(&mut self, bits: u8, position: usize) -> Result<(), IndexError> {
-        let first = self.uncompressed == 0;
-        if first || self.is_due(self.uncompressed) || !self.waiting.is_empty() {
-            let checkpoint = Checkpoint {
-                compressed: self.compressed,
-                uncompressed: self.uncompressed,
-                bits,
-                window: Window::ending_with(&self.output[..self.filled]),
-            };
-            let cut = Cut {
-                at: position,
-                shares_byte: bits != 0,
-            };
-            self.waiting.push_back(Waiting {
-                checkpoint,
-                chunk: self.chunk,
-                cut,
-            });
-            if first {
-                let waiting = self.waiting.pop_back();
-                return waiting.map_or(Ok(()), |waiting| self.cut(waiting));
+        let here = self.uncompressed;
+        let first = here == 0;
+        if first || self.look_ahead.is_none() {
+            if first || self.is_due(here) && self.decide(self.compressed, here, here, here)? {
+                let waiting = self.waiting_here(bits, position);
+                self.cut(waiting)?;
             }
+            return Ok(());
+        }
+        let near =
+            (self.waiting.back()).is_some_and(|last| here < last.checkpoint.uncompressed + NEAREST);
+        if !near && (self.is_due(here) || !self.waiting.is_empty()) {
+            let waiting = self.waiting_here(bits, position);
+            self.waiting.push_back(waiting);
         }
         while self.can_decide() {
             self.decide_first()?;
         }
         Ok(())
+    }
+
+    fn waiting_here(&self, bits: u8, position: usize) -> Waiting {
+        Waiting {
+            checkpoint: Checkpoint {
+                compressed: self.compressed,
+                uncompressed: self.uncompressed,
+                bits,
+                window: Window::ending_with(&self.output[..self.filled]),
+            },
+            chunk: self.chunk,
+            cut: Cut {
+                at: position,
+                shares_byte: bits != 0,
+            },
+        }
     }
 
     /// Whether the planner wants to be asked about a block end there.
@@ -321,36 +332,46 @@ impl Walk<'_, '_> {
 
     /// Whether enough is known of what follows the first block end that waits.
     fn can_decide(&self) -> bool {
-        match (self.look_ahead, self.waiting.front()) {
-            (_, None) => false,
-            (None, Some(_)) => true,
-            (Some(ahead), Some(first)) => {
-                let enough = first.checkpoint.uncompressed.saturating_add(ahead);
-                self.waiting.len() > MAX_WAITING
-                    || self.waiting.len() > 1 && self.uncompressed >= enough
-            }
-        }
+        let (Some(ahead), Some(first)) = (self.look_ahead, self.waiting.front()) else {
+            return false;
+        };
+        let enough = first.checkpoint.uncompressed.saturating_add(ahead);
+        self.waiting.len() > MAX_WAITING || self.waiting.len() > 1 && self.uncompressed >= enough
     }
 
-    /// Asks about the first block end that waits.
+    /// Asks about the first block end that waits, and drops those behind it that are of no interest then.
     fn decide_first(&mut self) -> Result<(), IndexError> {
         let Some(waiting) = self.waiting.pop_front() else {
             return Ok(());
         };
-        let uncompressed = waiting.checkpoint.uncompressed;
-        if !self.is_due(uncompressed) {
-            return Ok(());
-        }
-        let (next, known) = if self.look_ahead.is_some() {
+        let here = waiting.checkpoint.uncompressed;
+        if self.is_due(here) {
             // Where the stream ends, or is not known any farther, this is as far as it is known.
+            let known = self.uncompressed;
             let next = self.waiting.front();
-            let next = next.map_or(self.uncompressed, |next| next.checkpoint.uncompressed);
-            (next, self.uncompressed)
-        } else {
-            (uncompressed, uncompressed)
-        };
+            let next = next.map_or(known, |next| next.checkpoint.uncompressed);
+            if self.decide(waiting.checkpoint.compressed, here, next, known)? {
+                self.cut(waiting)?;
+            }
+        }
+        while let Some(first) = self.waiting.front()
+            && !self.is_due(first.checkpoint.uncompressed)
+        {
+            self.waiting.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Asks about a block end.
+    fn decide(
+        &mut self,
+        compressed: u64,
+        uncompressed: u64,
+        next: u64,
+        known: u64,
+    ) -> Result<bool, IndexError> {
         let decision = self.planner.decide(&Candidate {
-            compressed: waiting.checkpoint.compressed,
+            compressed,
             uncompressed,
             since_cut: uncompressed - self.last_cut,
             next,
@@ -358,10 +379,7 @@ impl Walk<'_, '_> {
         })?;
         self.ask = decision.ask;
         self.asked_at = uncompressed;
-        if decision.cut {
-            self.cut(waiting)?;
-        }
-        Ok(())
+        Ok(decision.cut)
     }
 
     /// A span begins there.

@@ -283,13 +283,11 @@ impl Listing<'_> {
                 (level, opened) = (Some(chosen), looked_at);
             }
             let (written, mut data) = tar.announced(entry.header(), |out, entry| {
-                if let Some(level) = level {
-                    out.level(level)?;
-                }
+                // A span that begins here ends the piece before at that piece's level.
                 if tells {
                     out.entry(&described(entry))?;
                 }
-                Ok(())
+                level.map_or(Ok(()), |level| out.level(level))
             })?;
             let (offset, size) = (written.data_offset, written.stored_size);
             self.entries.push(convert(written, false)?);

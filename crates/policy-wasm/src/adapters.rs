@@ -11,7 +11,7 @@ use sociable_policy::{
 };
 
 use crate::bindings::{compression, order, prefetch, selection, span, types};
-use crate::instance::Instance;
+use crate::instance::{Instance, printable};
 use crate::{Loaded, facts};
 
 /// A policy with the indices of the functions of one interface.
@@ -218,7 +218,7 @@ impl SelectionPolicy for Selection {
         let verdict = verdict.map_err(|why| instance.refused("selection.select", why))?;
         Ok(Verdict {
             index: verdict.index,
-            reason: verdict.reason,
+            reason: printable(&verdict.reason),
         })
     }
 

@@ -10,6 +10,7 @@
 wasmtime::component::bindgen!({
     path: "../../wit/0.1.0",
     world: "everything",
+    imports: { default: trappable },
 });
 
 pub(crate) use exports::sociable::policy::{compression, order, plugin, prefetch, selection, span};

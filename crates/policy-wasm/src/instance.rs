@@ -15,14 +15,21 @@ pub(crate) struct State {
     logger: Arc<dyn Logger>,
     policy: String,
     lines_left: usize,
+    /// Bytes that may still be logged, shown or not: copying them costs time that no instruction is charged for.
+    bytes_left: usize,
 }
 
 impl types::Host for State {}
 
 impl log::Host for State {
-    fn log(&mut self, level: log::Level, line: String) {
+    fn log(&mut self, level: log::Level, line: String) -> wasmtime::Result<()> {
+        // An empty line costs, too.
+        self.bytes_left = self.bytes_left.saturating_sub(line.len() + 64);
+        if self.bytes_left == 0 {
+            return Err(wasmtime::Error::msg("it logs without an end"));
+        }
         if self.lines_left == 0 {
-            return;
+            return Ok(());
         }
         self.lines_left -= 1;
         let level = match level {
@@ -35,11 +42,12 @@ impl log::Host for State {
             let line = "it logs too much: what follows is not shown";
             self.logger.line(Level::Warn, &self.policy, line);
         }
+        Ok(())
     }
 }
 
 /// A line for a terminal: cut, and without what a terminal would obey.
-fn printable(line: &str) -> String {
+pub(crate) fn printable(line: &str) -> String {
     let mut shown: String = line
         .chars()
         .scan(0, |length, char| {
@@ -77,6 +85,7 @@ impl Instance {
                 logger: Arc::clone(logger),
                 policy: policy.to_owned(),
                 lines_left: limits.log_lines,
+                bytes_left: limits.output,
             },
         );
         store.limiter(|state| &mut state.limiter);

@@ -14,6 +14,7 @@
 
 mod adapters;
 mod bindings;
+mod cache;
 mod error;
 mod facts;
 mod instance;
@@ -27,7 +28,7 @@ use serde_json::Value;
 use sha2::Digest as _;
 use sociable_policy::{About, Interface, Policy};
 use wasmtime::component::{Component, InstancePre, Linker};
-use wasmtime::{Cache, CacheConfig, Config, Engine};
+use wasmtime::{Config, Engine};
 
 pub use error::LoadError;
 pub use limits::Limits;
@@ -91,7 +92,7 @@ pub struct Description {
 }
 
 impl Host {
-    /// A host. Compiled code is kept in the directory `cache`, which must be the user's own; without one every run compiles.
+    /// A host. Compiled code is kept in the directory `cache`, if it is the user's own; without one every run compiles.
     ///
     /// # Errors
     /// [`LoadError::Engine`].
@@ -107,9 +108,15 @@ impl Host {
         config.wasm_backtrace_max_frames(None);
         config.cranelift_nan_canonicalization(true);
         if let Some(directory) = cache {
-            let mut settings = CacheConfig::new();
-            settings.with_directory(directory);
-            config.cache(Some(Cache::new(settings).map_err(engine)?));
+            match cache::open(&directory) {
+                Ok(cache) => {
+                    config.cache(Some(cache));
+                }
+                Err(why) => {
+                    let line = format!("compiled code is not kept: {why}");
+                    logger.line(Level::Warn, "policies", &line);
+                }
+            }
         }
         let host = Engine::new(&config).map_err(engine)?;
         let mut linker = Linker::new(&host);

@@ -29,6 +29,8 @@ impl Limits {
     pub const LOG_LINE: usize = 1000;
     /// Elements of tables, all of an instance's together.
     pub(crate) const TABLE_ELEMENTS: usize = 1_000_000;
+    /// Core instances, memories and tables of an instance, of each so many.
+    pub(crate) const INSTANCES: usize = 256;
     /// Native stack for the calls of a component, in bytes.
     pub(crate) const STACK: usize = 1 << 20;
 
@@ -79,6 +81,19 @@ impl ResourceLimiter for Limiter {
             self.refused = true;
         }
         Ok(granted)
+    }
+
+    // What each takes on the host is not in these numbers.
+    fn instances(&self) -> usize {
+        Limits::INSTANCES
+    }
+
+    fn memories(&self) -> usize {
+        Limits::INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        Limits::INSTANCES
     }
 
     fn table_growing(

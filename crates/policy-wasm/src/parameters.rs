@@ -21,7 +21,14 @@ pub(crate) fn check(policy: &str, schema: &str, parameters: &Value) -> Result<()
         policy: policy.to_owned(),
         why,
     };
+    if schema.len() > LARGEST_SCHEMA {
+        return Err(bad(format!("it has more than {LARGEST_SCHEMA} bytes")));
+    }
     let schema: Value = serde_json::from_str(schema).map_err(|error| bad(error.to_string()))?;
+    if refers(&schema) {
+        // One that refers to itself would never end.
+        return Err(bad("it must not use $ref".to_owned()));
+    }
     let validator =
         jsonschema::draft202012::new(&schema).map_err(|error| bad(error.to_string()))?;
     match validator.iter_errors(parameters).next() {
@@ -35,6 +42,20 @@ pub(crate) fn check(policy: &str, schema: &str, parameters: &Value) -> Result<()
             };
             Err(wrong(at, shortened(&error.to_string())))
         }
+    }
+}
+
+/// No schema has more bytes.
+const LARGEST_SCHEMA: usize = 1 << 20;
+
+/// Whether a schema refers to a schema.
+fn refers(schema: &Value) -> bool {
+    match schema {
+        Value::Object(map) => map.iter().any(|(key, value)| {
+            matches!(key.as_str(), "$ref" | "$dynamicRef" | "$recursiveRef") || refers(value)
+        }),
+        Value::Array(list) => list.iter().any(refers),
+        _ => false,
     }
 }
 
@@ -65,6 +86,7 @@ mod tests {
         assert!(why("", json!({"a": 1})).contains("takes none"));
         assert!(why(schema, json!({"depth": 0})).contains("/depth"));
         assert!(why(schema, json!({"deep": 0})).contains("deep"));
+        assert!(why(r##"{"allOf": [{"$ref": "#"}]}"##, json!({})).contains("$ref"));
         assert!(why("{", json!({})).contains("schema"));
         assert!(why(r#"{"type": 3}"#, json!({})).contains("schema"));
         let long = json!({"depth": "x".repeat(10_000)});

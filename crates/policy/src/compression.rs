@@ -24,6 +24,22 @@ pub struct Choice {
     pub level: u8,
 }
 
+impl Choice {
+    /// The gzip level that this is.
+    ///
+    /// # Errors
+    /// Why it is none: layers are packed with gzip.
+    pub fn gzip_level(self) -> Result<u8, String> {
+        match (self.format, self.level) {
+            (Format::Gzip, level @ 0..=9) => Ok(level),
+            (Format::Gzip, level) => Err(format!("there is no gzip level {level}, only 0 to 9")),
+            (format, _) => Err(format!(
+                "layers are packed with gzip here, and not as {format:?}"
+            )),
+        }
+    }
+}
+
 /// What the beginning of a file shrinks to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {

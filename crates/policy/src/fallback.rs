@@ -24,6 +24,7 @@ pub fn or_default(policy: Policy, report: &Report) -> Policy {
         }
     }
     Policy {
+        gives_way: true,
         about: policy.about,
         span: policy
             .span
@@ -184,7 +185,13 @@ impl FileLevels {
 
 impl Levels for FileLevels {
     fn layer(&mut self) -> Result<Option<Choice>, PolicyError> {
-        Ok(self.ask(|inner| inner.layer()))
+        Ok(self.ask(|inner| {
+            let choice = inner.layer()?;
+            if let Some(Err(why)) = choice.map(Choice::gzip_level) {
+                return Err(PolicyError::new("compression", "choose", why));
+            }
+            Ok(choice)
+        }))
     }
 
     fn file(&mut self, entry: &Entry<'_>, sample: Sample) -> Result<Option<u8>, PolicyError> {

@@ -138,6 +138,13 @@ pub fn check(entries: &[Entry<'_>], order: &[u32]) -> Result<(), String> {
     let mut seen = HashSet::with_capacity(order.len());
     let mut placed = vec![false; entries.len()];
     let needs = Needs::new(entries);
+    if let Some(twice) = needs.places.values().find(|places| places.len() > 1) {
+        // What lies between them may need the first, or the second.
+        let path = &entries[twice[0]].path;
+        return Err(format!(
+            "{path:?} is there twice, and such entries are not ordered"
+        ));
+    }
     for &place in order {
         let index = place as usize;
         let Some(entry) = entries.get(index) else {

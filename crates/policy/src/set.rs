@@ -77,6 +77,8 @@ pub struct About {
 pub struct Policy {
     /// Which it is.
     pub about: About,
+    /// Where it fails, the default decides: what comes of it is not its alone, and not to be kept as such.
+    pub gives_way: bool,
     /// Where spans begin.
     pub span: Option<Arc<dyn SpanPolicy>>,
     /// How layers are compressed.
@@ -95,6 +97,7 @@ impl Policy {
     pub fn new(about: About) -> Self {
         Self {
             about,
+            gives_way: false,
             span: None,
             compression: None,
             order: None,
@@ -126,6 +129,7 @@ pub struct Policies {
     selection: Option<Arc<dyn SelectionPolicy>>,
     prefetch: Option<Arc<dyn PrefetchPolicy>>,
     used: Vec<(Interface, About)>,
+    give_way: bool,
 }
 
 /// Why a policy cannot be used beside the others.
@@ -191,6 +195,7 @@ impl Policies {
                 });
             }
         }
+        self.give_way |= policy.gives_way;
         for interface in wanted {
             match interface {
                 Interface::Span => self.span.clone_from(&policy.span),
@@ -202,6 +207,12 @@ impl Policies {
             self.used.push((interface, policy.about.clone()));
         }
         Ok(())
+    }
+
+    /// Whether any of them gives way to the default where it fails.
+    #[must_use]
+    pub fn give_way(&self) -> bool {
+        self.give_way
     }
 
     /// What is used for what.

@@ -295,7 +295,7 @@ pub(crate) fn cached(
     layer: &Descriptor,
     compression: Compression,
 ) -> Option<CachedZtoc> {
-    let cache = cache.filter(|_| !settings.force)?;
+    let cache = cache.filter(|_| !settings.force && !settings.policies.give_way())?;
     let cached = cache.get(&Key::new(layer.digest, settings.identity()))?;
     let bytes = cached.read().ok()?;
     let ztoc = Ztoc::decode_unchecked(&bytes).ok()?;
@@ -477,7 +477,9 @@ pub(crate) fn remember(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     run: Run<'_>,
 ) {
-    let Some(cache) = cache else { return };
+    let Some(cache) = cache.filter(|_| !settings.policies.give_way()) else {
+        return;
+    };
     let key = Key::new(layer.digest, settings.identity());
     let header = Header {
         layer_size: layer.size,

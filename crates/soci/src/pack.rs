@@ -13,7 +13,7 @@ use sociable_oci::{
     BlobWriter, Config, Descriptor, Digest, Hashing, Index, Manifest, Platform, Sink, Source,
     media_type,
 };
-use sociable_policy::compression::{Choice, Format, Levels};
+use sociable_policy::compression::{Choice, Levels};
 use sociable_policy::{Interface, Layer, Policies, PolicyError};
 use sociable_tar::walk;
 
@@ -255,7 +255,11 @@ pub(crate) fn layer<E: PackEntry>(
     };
     let outcome = match job.settings.unwanted(&facts)? {
         Some(reason) => LayerOutcome::Skipped(reason),
-        None => LayerOutcome::Indexed(layers::store(job, &layer, &packed.ztoc)?),
+        None => {
+            // While packing a policy decides otherwise than about the layer as it is.
+            let cache = job.cache.filter(|_| job.settings.are_the_references());
+            LayerOutcome::Indexed(layers::store(Job { cache, ..job }, &layer, &packed.ztoc)?)
+        }
     };
     run.progress.event(&Event::Done {
         layer: &layer,
@@ -349,19 +353,6 @@ impl Source for Nothing {
 /// The gzip level that a policy chose for a layer.
 fn gzip_level(choice: Choice, policies: &Policies) -> Result<u8> {
     let name = policies.name_of(Interface::Compression);
-    let refused = |why: String| PolicyError::new(&name, "compression.choose", why);
-    match choice {
-        Choice {
-            format: Format::Gzip,
-            level: level @ 0..=9,
-        } => Ok(level),
-        Choice {
-            format: Format::Gzip,
-            level,
-        } => Err(refused(format!("there is no gzip level {level}, only 0 to 9")).into()),
-        Choice { format, .. } => {
-            let why = format!("layers are packed with gzip here, and not as {format:?}");
-            Err(refused(why).into())
-        }
-    }
+    let level = choice.gzip_level();
+    Ok(level.map_err(|why| PolicyError::new(name, "compression.choose", why))?)
 }

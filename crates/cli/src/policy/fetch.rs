@@ -15,7 +15,7 @@ const CONFIG: &str = "application/vnd.wasm.config.v0+json";
 /// Media type of a component.
 const WASM: &str = "application/wasm";
 /// No component has more bytes.
-const LARGEST: u64 = 256 << 20;
+const LARGEST: u64 = 64 << 20;
 
 /// A component, and where it came from.
 pub(crate) struct Component {

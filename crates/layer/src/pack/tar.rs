@@ -60,6 +60,7 @@ pub fn pack_tar(
         table: Table::new(limits, allow_unreadable, planner.wants_entries()),
         failed: None,
         read: 0,
+        tells: planner.wants_entries(),
         held: Vec::new(),
         known: 0,
     };
@@ -117,12 +118,17 @@ pub fn pack_tar(
     })
 }
 
+/// Most bytes of headers that may come before one entry: all extensions that a reader takes, and more.
+const MAX_HELD: usize = 8 << 20;
+
 /// The table of contents in the making. That there is none to be had does not stop the packing.
 struct Listing {
     table: Table,
     failed: Option<IndexError>,
     /// Bytes of tar read.
     read: u64,
+    /// Whether the planner is told of entries.
+    tells: bool,
     /// The beginning of an entry's headers, read but not passed on: the planner is told of an entry before its first
     /// byte is packed.
     held: Vec<u8>,
@@ -134,7 +140,7 @@ impl Listing {
     /// Takes the next bytes and passes on what can be.
     fn pass(&mut self, bytes: &[u8], compressor: &mut Compressor<'_, '_>) -> io::Result<()> {
         self.feed(bytes);
-        if !compressor.wants_entries() {
+        if !self.tells {
             return compressor.write_all(bytes);
         }
         let held = std::mem::take(&mut self.held);
@@ -162,6 +168,14 @@ impl Listing {
         }
         pass_until(self.known, &mut rest, compressor)?;
         self.held = rest.to_vec();
+        if self.held.len() > MAX_HELD {
+            let limit = MAX_HELD as u64;
+            self.failed = Some(IndexError::Limit {
+                what: "bytes of headers before one entry",
+                limit,
+                offset: self.read,
+            });
+        }
         Ok(())
     }
 

@@ -75,10 +75,15 @@ impl SpanPlanner for Planner {
             && with_file > self.policy.small;
         let cut = at.since_cut >= wanted || begins;
         let since_cut = if cut { 0 } else { at.since_cut };
+        let mut after = wanted.saturating_sub(since_cut);
+        if self.large.contains(&here) {
+            // What follows the file is cut by another measure.
+            after = after.min(self.large.end - here);
+        }
         Ok(Decision {
             cut,
             ask: Ask {
-                after: wanted.saturating_sub(since_cut).max(1),
+                after: after.max(1),
                 at_entries: !self.large.contains(&here),
             },
         })
