@@ -263,7 +263,7 @@ impl Opened {
         });
         let text = parameters.to_string();
         let shared = Arc::new(Loaded {
-            identity: format!("{name} {} {text}", self.description.digest),
+            identity: format!("{name}:{} {text}", self.description.digest),
             name,
             pre: self.pre,
             plugin: self.plugin,
