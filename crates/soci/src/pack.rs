@@ -253,13 +253,12 @@ pub(crate) fn layer<E: PackEntry>(
         packing: true,
         ..job.settings.facts(&layer)
     };
-    let outcome = match job.settings.unwanted(&facts)? {
-        Some(reason) => LayerOutcome::Skipped(reason),
-        None => {
-            // While packing a policy decides otherwise than about the layer as it is.
-            let cache = job.cache.filter(|_| job.settings.are_the_references());
-            LayerOutcome::Indexed(layers::store(Job { cache, ..job }, &layer, &packed.ztoc)?)
-        }
+    let outcome = if let Some(reason) = job.settings.unwanted(&facts)? {
+        LayerOutcome::Skipped(reason)
+    } else {
+        // While packing a policy decides otherwise than about the layer as it is.
+        let cache = job.cache.filter(|_| job.settings.are_the_references());
+        LayerOutcome::Indexed(layers::store(Job { cache, ..job }, &layer, &packed.ztoc)?)
     };
     run.progress.event(&Event::Done {
         layer: &layer,
