@@ -89,7 +89,7 @@ fn a_policy_that_misbehaves_ends_the_run_and_nothing_is_written() {
         ("omit", "order.arrange", "came back"),
         ("reverse", "order.arrange", "which it needs"),
         ("beyond", "compression.choose", "no gzip level 200"),
-        ("beyond", "compression.file", "there is no level 200"),
+        ("beyond", "compression.file", "no gzip level 200"),
         ("beyond", "prefetch.choose", "is not there"),
     ]);
     let mut wrong = Vec::new();
@@ -395,4 +395,62 @@ fn pushed_pulled_locked_and_recorded() {
         record.contains(&digest) && record.contains("\"interface\":\"span\""),
         "{record}"
     );
+}
+
+#[test]
+fn a_compact_ztoc_of_a_single_layer() {
+    let dir = temp_dir();
+    let root = grown(dir.path(), 9);
+    let (done, image) = pack(&root, &dir.path().join("image"), &[], &[]);
+    let _ = done.ok();
+    let layer = s(&image.blob_path(&image.indexed()[0].layer));
+    let build = |name: &str, options: &[&str]| {
+        let file = dir.path().join(name);
+        let mut build = sociable(["ztoc", "build", &layer, "--output", &s(&file)]);
+        let _ = run(build.args(options)).ok();
+        let _ = run(&mut sociable(["ztoc", "verify", &s(&file), &layer])).ok();
+        fs::metadata(&file).expect("a zTOC").len()
+    };
+    let plain = build("plain", &[]);
+    assert!(build("compact", &["--compact-ztoc"]) < plain);
+    // The same spans by a policy, and so compact; unless that is not wanted.
+    assert!(build("policy", &["--policy", "size"]) < plain);
+    let exact = ["--policy", "size", "--compact-ztoc=false"];
+    assert_eq!(build("exact", &exact), plain);
+}
+
+#[test]
+fn a_new_policy_is_a_whole_project() {
+    let dir = temp_dir();
+    for (language, files) in [
+        (
+            "rust",
+            &["Cargo.toml", ".cargo/config.toml", "src/lib.rs"][..],
+        ),
+        ("js", &["package.json", "wit/deps/sociable-policy/span.wit"]),
+        (
+            "python",
+            &["src/app.py", "wit/deps/sociable-policy/types.wit"],
+        ),
+    ] {
+        let name = format!("my-{language}");
+        let new = || {
+            let mut new = sociable(["policy", "new", &name, "--lang", language]);
+            run(new.current_dir(dir.path()))
+        };
+        let _ = new().ok();
+        let root = dir.path().join(&name);
+        for file in files {
+            let text = fs::read_to_string(root.join(file)).expect(file);
+            assert!(!text.contains("{{"), "{language}: {file}: {text}");
+        }
+        // What is there stays.
+        let again = new();
+        assert!(
+            again.code == Some(2) && again.stderr.contains("there already"),
+            "{again}"
+        );
+    }
+    let mut odd = sociable(["policy", "new", "My Policy"]);
+    assert_eq!(run(odd.current_dir(dir.path())).code, Some(2));
 }

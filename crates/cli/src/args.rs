@@ -319,17 +319,17 @@ impl ZtocArgs {
     /// These settings with one policy more.
     ///
     /// # Errors
-    /// When a policy cannot be had, or two decide the same.
+    /// When the policy cannot be had, or another decides the same.
     pub(crate) fn with_policy(
         &self,
+        mut settings: IndexSettings,
         policy: &str,
         access: &Access,
         shown: &Shown,
     ) -> Result<IndexSettings, CliError> {
-        Ok(IndexSettings {
-            policies: self.policy.policies_and(Some(policy), access, shown)?,
-            ..self.settings(access, shown)?
-        })
+        self.policy
+            .add(policy, &mut settings.policies, access, shown)?;
+        Ok(settings)
     }
 
     /// # Errors

@@ -80,21 +80,15 @@ impl HostArgs {
             .map_err(|e| CliError::failed(e.to_string()))
     }
 
-    /// Fetches a component, and compiles it.
+    /// Compiles a component.
     ///
     /// # Errors
-    /// When it cannot be had, is none, or not the one that was locked.
-    pub(crate) fn open(
-        &self,
-        host: &Host,
-        reference: &str,
-        access: &Access,
-    ) -> Result<Opened, CliError> {
-        let component = Component::fetch(reference, access)?;
+    /// When it is none, or not the one that was locked.
+    pub(crate) fn open(&self, host: &Host, component: &Component) -> Result<Opened, CliError> {
         if let Some(file) = &self.lock {
-            lock::check(file, &component)?;
+            lock::check(file, component)?;
         }
-        host.open(&component.bytes, reference)
+        host.open(&component.bytes, &component.reference)
             .map_err(|error| CliError::failed(error.to_string()))
     }
 }
@@ -116,54 +110,44 @@ impl PolicyArgs {
     /// # Errors
     /// When a policy cannot be had, or two decide the same.
     pub(crate) fn policies(&self, access: &Access, shown: &Shown) -> Result<Policies, CliError> {
-        self.policies_and(None, access, shown)
-    }
-
-    /// These policies, and one more.
-    ///
-    /// # Errors
-    /// When a policy cannot be had, or two decide the same.
-    pub(crate) fn policies_and(
-        &self,
-        more: Option<&str>,
-        access: &Access,
-        shown: &Shown,
-    ) -> Result<Policies, CliError> {
         let mut policies = Policies::default();
-        let mut host = None;
-        for text in self.policies.iter().map(String::as_str).chain(more) {
-            let spec = Spec::parse(text, &|file| std::fs::read(file))
-                .map_err(|error| CliError::usage(format!("--policy {text}: {error}")))?;
-            let mut policy = self.load(&spec, &mut host, access, shown)?;
-            if self.policy_fallback {
-                let note = shown.policy_notes();
-                let report =
-                    move |error: &PolicyError| note(&format!("{error}; going on without it"));
-                policy = fallback::or_default(policy, &(Arc::new(report) as _));
-            }
-            policies
-                .add(policy, spec.interface)
-                .map_err(|error| CliError::usage(error.to_string()))?;
+        for text in &self.policies {
+            self.add(text, &mut policies, access, shown)?;
         }
         Ok(policies)
     }
 
-    fn load(
+    /// Adds a policy to others.
+    ///
+    /// # Errors
+    /// When it cannot be had, or another decides the same.
+    pub(crate) fn add(
         &self,
-        spec: &Spec,
-        host: &mut Option<Host>,
+        text: &str,
+        policies: &mut Policies,
         access: &Access,
         shown: &Shown,
-    ) -> Result<Policy, CliError> {
+    ) -> Result<(), CliError> {
+        let spec = Spec::parse(text, &|file| std::fs::read(file))
+            .map_err(|error| CliError::usage(format!("--policy {text}: {error}")))?;
+        let mut policy = self.load(&spec, access, shown)?;
+        if self.policy_fallback {
+            let note = shown.policy_notes();
+            let report = move |error: &PolicyError| note(&format!("{error}; going on without it"));
+            policy = fallback::or_default(policy, &(Arc::new(report) as _));
+        }
+        policies
+            .add(policy, spec.interface)
+            .map_err(|error| CliError::usage(error.to_string()))
+    }
+
+    fn load(&self, spec: &Spec, access: &Access, shown: &Shown) -> Result<Policy, CliError> {
         if fetch::is_builtin(&spec.reference) {
             return builtin::load(&spec.reference, &spec.parameters)
                 .map_err(|error| CliError::usage(error.to_string()));
         }
-        let host = match host {
-            Some(host) => host,
-            None => host.insert(self.host.host(shown)?),
-        };
-        let opened = self.host.open(host, &spec.reference, access)?;
+        let component = Component::fetch(&spec.reference, access)?;
+        let opened = self.host.open(&self.host.host(shown)?, &component)?;
         opened
             .policy(&spec.parameters)
             .map_err(|error| CliError::failed(error.to_string()))

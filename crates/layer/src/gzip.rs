@@ -345,14 +345,13 @@ impl Walk<'_, '_> {
             return Ok(());
         };
         let here = waiting.checkpoint.uncompressed;
-        if self.is_due(here) {
-            // Where the stream ends, or is not known any farther, this is as far as it is known.
-            let known = self.uncompressed;
-            let next = self.waiting.front();
-            let next = next.map_or(known, |next| next.checkpoint.uncompressed);
-            if self.decide(waiting.checkpoint.compressed, here, next, known)? {
-                self.cut(waiting)?;
-            }
+        debug_assert!(self.is_due(here), "what is not due does not wait in front");
+        // Where the stream ends, or is not known any farther, this is as far as it is known.
+        let known = self.uncompressed;
+        let next = self.waiting.front();
+        let next = next.map_or(known, |next| next.checkpoint.uncompressed);
+        if self.decide(waiting.checkpoint.compressed, here, next, known)? {
+            self.cut(waiting)?;
         }
         while let Some(first) = self.waiting.front()
             && !self.is_due(first.checkpoint.uncompressed)

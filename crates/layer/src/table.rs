@@ -1,5 +1,6 @@
 //! From tar entries to the entries of a zTOC.
 
+use bstr::BStr;
 use sociable_policy::{Kind, facts};
 use sociable_tar::{Reader, Sparse};
 use sociable_ztoc::{Entry, EntryKind, Time};
@@ -103,22 +104,12 @@ pub(crate) fn convert(
     entry: sociable_tar::Entry,
     allow_unreadable: bool,
 ) -> Result<Entry, IndexError> {
-    let kind = match entry.typeflag {
-        b'0' => EntryKind::File,
-        b'1' => EntryKind::Hardlink,
-        b'2' => EntryKind::Symlink,
-        b'3' => EntryKind::CharDevice,
-        b'4' => EntryKind::BlockDevice,
-        b'5' => EntryKind::Directory,
-        b'6' => EntryKind::Fifo,
-        typeflag => {
-            let (name, offset) = (entry.name, entry.header_offset);
-            return Err(IndexError::UnsupportedEntry {
-                typeflag,
-                name,
-                offset,
-            });
-        }
+    let Some(kind) = entry_kind(entry.typeflag) else {
+        return Err(IndexError::UnsupportedEntry {
+            typeflag: entry.typeflag,
+            name: entry.name,
+            offset: entry.header_offset,
+        });
     };
     if entry.sparse.is_some_and(|sparse| sparse != Sparse::Gnu) && !allow_unreadable {
         return Err(IndexError::Sparse {
@@ -156,32 +147,51 @@ pub(crate) fn convert(
     })
 }
 
-/// An entry as policies see it.
+/// The type that a typeflag stands for, if a zTOC can hold it.
+fn entry_kind(typeflag: u8) -> Option<EntryKind> {
+    Some(match typeflag {
+        b'0' => EntryKind::File,
+        b'1' => EntryKind::Hardlink,
+        b'2' => EntryKind::Symlink,
+        b'3' => EntryKind::CharDevice,
+        b'4' => EntryKind::BlockDevice,
+        b'5' => EntryKind::Directory,
+        b'6' => EntryKind::Fifo,
+        _ => return None,
+    })
+}
+
+/// An entry of a tar as policies see it.
 pub(crate) fn described(entry: &sociable_tar::Entry) -> facts::Entry<'_> {
-    let kind = match entry.typeflag {
-        b'1' => Kind::HardLink,
-        b'2' => Kind::Symlink,
-        b'3' => Kind::CharDevice,
-        b'4' => Kind::BlockDevice,
-        b'5' => Kind::Directory,
-        b'6' => Kind::Fifo,
-        _ => Kind::File,
-    };
     facts::Entry {
         path: facts::path(&entry.name),
-        kind,
+        // What a zTOC cannot hold is refused elsewhere.
+        kind: entry_kind(entry.typeflag).map_or(Kind::File, policy_kind),
         header: entry.header_offset,
         data: entry.offset_after_header,
         size: entry.stored_size,
-        mode: u32::try_from(entry.mode & 0o7777).unwrap_or(0),
-        link: (!entry.linkname.is_empty()).then(|| String::from_utf8_lossy(&entry.linkname)),
+        mode: permissions(entry.mode),
+        link: link(entry.linkname.as_ref()),
     }
 }
 
 /// An entry of a zTOC as policies see it. Where its header begins is not known any more: it counts as its data.
 #[must_use]
 pub fn described_entry(entry: &Entry) -> facts::Entry<'_> {
-    let kind = match entry.kind {
+    let kind = policy_kind(entry.kind);
+    facts::Entry {
+        path: facts::path(&entry.name),
+        kind,
+        header: entry.offset,
+        data: entry.offset,
+        size: if kind == Kind::File { entry.size } else { 0 },
+        mode: permissions(entry.mode),
+        link: link(entry.linkname.as_ref()),
+    }
+}
+
+fn policy_kind(kind: EntryKind) -> Kind {
+    match kind {
         EntryKind::File => Kind::File,
         EntryKind::Hardlink => Kind::HardLink,
         EntryKind::Symlink => Kind::Symlink,
@@ -189,16 +199,15 @@ pub fn described_entry(entry: &Entry) -> facts::Entry<'_> {
         EntryKind::BlockDevice => Kind::BlockDevice,
         EntryKind::Directory => Kind::Directory,
         EntryKind::Fifo => Kind::Fifo,
-    };
-    facts::Entry {
-        path: facts::path(&entry.name),
-        kind,
-        header: entry.offset,
-        data: entry.offset,
-        size: if kind == Kind::File { entry.size } else { 0 },
-        mode: u32::try_from(entry.mode & 0o7777).unwrap_or(0),
-        link: (!entry.linkname.is_empty()).then(|| String::from_utf8_lossy(&entry.linkname)),
     }
+}
+
+fn permissions(mode: i64) -> u32 {
+    u32::try_from(mode & 0o7777).unwrap_or(0)
+}
+
+fn link(name: &BStr) -> Option<std::borrow::Cow<'_, str>> {
+    (!name.is_empty()).then(|| String::from_utf8_lossy(name))
 }
 
 /// The format holds 32 bits of a number; the reference cuts off what is above.

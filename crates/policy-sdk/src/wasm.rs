@@ -9,7 +9,13 @@ use std::marker::PhantomData;
 
 use crate::{Compression, Level, Order, Parameters, Planner, Plugin, Prefetch, Selection, Span};
 
-#[allow(clippy::pedantic, missing_docs, unreachable_pub, unsafe_code)]
+#[allow(
+    clippy::pedantic,
+    missing_docs,
+    unreachable_pub,
+    unsafe_code,
+    reason = "generated; wit/ documents it"
+)]
 pub mod plugin {
     wit_bindgen::generate!({
         path: "wit",
@@ -19,7 +25,13 @@ pub mod plugin {
     });
 }
 
-#[allow(clippy::pedantic, missing_docs, unreachable_pub, unsafe_code)]
+#[allow(
+    clippy::pedantic,
+    missing_docs,
+    unreachable_pub,
+    unsafe_code,
+    reason = "generated; wit/ documents it"
+)]
 pub mod span {
     wit_bindgen::generate!({
         path: "wit",
@@ -29,7 +41,13 @@ pub mod span {
     });
 }
 
-#[allow(clippy::pedantic, missing_docs, unreachable_pub, unsafe_code)]
+#[allow(
+    clippy::pedantic,
+    missing_docs,
+    unreachable_pub,
+    unsafe_code,
+    reason = "generated; wit/ documents it"
+)]
 pub mod order {
     wit_bindgen::generate!({
         path: "wit",
@@ -40,7 +58,13 @@ pub mod order {
     });
 }
 
-#[allow(clippy::pedantic, missing_docs, unreachable_pub, unsafe_code)]
+#[allow(
+    clippy::pedantic,
+    missing_docs,
+    unreachable_pub,
+    unsafe_code,
+    reason = "generated; wit/ documents it"
+)]
 pub mod compression {
     wit_bindgen::generate!({
         path: "wit",
@@ -51,7 +75,13 @@ pub mod compression {
     });
 }
 
-#[allow(clippy::pedantic, missing_docs, unreachable_pub, unsafe_code)]
+#[allow(
+    clippy::pedantic,
+    missing_docs,
+    unreachable_pub,
+    unsafe_code,
+    reason = "generated; wit/ documents it"
+)]
 pub mod selection {
     wit_bindgen::generate!({
         path: "wit",
@@ -62,7 +92,13 @@ pub mod selection {
     });
 }
 
-#[allow(clippy::pedantic, missing_docs, unreachable_pub, unsafe_code)]
+#[allow(
+    clippy::pedantic,
+    missing_docs,
+    unreachable_pub,
+    unsafe_code,
+    reason = "generated; wit/ documents it"
+)]
 pub mod prefetch {
     wit_bindgen::generate!({
         path: "wit",

@@ -144,6 +144,10 @@ impl OrderPolicy for Order {
         order.map_err(|why| instance.refused("order.arrange", why))
     }
 
+    fn name(&self) -> &str {
+        &self.loaded.name
+    }
+
     fn identity(&self) -> String {
         self.loaded.identity.clone()
     }
@@ -153,6 +157,7 @@ impl CompressionPolicy for Compression {
     fn levels(&self, layer: &Layer) -> Result<Box<dyn Levels>, PolicyError> {
         let (instance, guest) = self.begin()?;
         Ok(Box::new(FileLevels {
+            loaded: Arc::clone(&self.loaded),
             instance,
             guest,
             layer: facts::layer(layer),
@@ -165,12 +170,17 @@ impl CompressionPolicy for Compression {
 }
 
 struct FileLevels {
+    loaded: Arc<Loaded>,
     instance: Instance,
     guest: compression::Guest,
     layer: types::Layer,
 }
 
 impl Levels for FileLevels {
+    fn name(&self) -> &str {
+        &self.loaded.name
+    }
+
     fn layer(&mut self) -> Result<Option<Choice>, PolicyError> {
         let (guest, layer) = (&self.guest, &self.layer);
         let choice = self.instance.ask("compression.choose", |store, _| {
@@ -197,14 +207,7 @@ impl Levels for FileLevels {
         let level = self.instance.ask("compression.file", |store, _| {
             guest.call_file(store, &entry, sample)
         })?;
-        let level = level.map_err(|why| self.instance.refused("compression.file", why))?;
-        match level {
-            Some(level @ 10..) => {
-                let why = format!("{}: there is no level {level}, only 0 to 9", entry.path);
-                Err(self.instance.refused("compression.file", why))
-            }
-            level => Ok(level),
-        }
+        level.map_err(|why| self.instance.refused("compression.file", why))
     }
 }
 

@@ -244,7 +244,7 @@ impl Opened {
                 summary: said.summary,
                 parameters: said.parameters,
                 interfaces,
-                digest: format!("sha256:{}", hex(&sha2::Sha256::digest(bytes))),
+                digest: format!("sha256:{}", hex::encode(sha2::Sha256::digest(bytes))),
             },
         })
     }
@@ -335,12 +335,4 @@ impl Loaded {
         instance.configure(&self.plugin, &self.parameters)?;
         Ok(instance)
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        use std::fmt::Write as _;
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

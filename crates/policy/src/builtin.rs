@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use crate::compression::StoreIncompressible;
 use crate::order::ProfileOrder;
 use crate::span::{AdaptiveSpans, FileAlignedSpans, ProfileSpans};
-use crate::{About, Interface, Policy, SizeSpans, Trace};
+use crate::{
+    About, Interface, Layer, Policy, PolicyError, SizeSpans, SpanPlanner, SpanPolicy, Trace,
+};
 
 /// A policy that is built in.
 #[derive(Debug, Clone)]
@@ -50,9 +52,16 @@ fn names() -> String {
 /// All of them.
 #[must_use]
 pub fn all() -> Vec<Builtin> {
+    let size = |description: &str| json!({"type": "integer", "minimum": 1, "maximum": 1u64 << 40, "description": description});
     let bytes = |default: u64, description: &str| {
-        let description = format!("{description}, in uncompressed bytes");
-        json!({"type": "integer", "minimum": 1, "maximum": 1u64 << 40, "default": default, "description": description})
+        let mut schema = size(&format!("{description}, in uncompressed bytes"));
+        schema["default"] = default.into();
+        schema
+    };
+    let asked = |description: &str| {
+        size(&format!(
+            "{description}, in uncompressed bytes; without it, what --span-size says"
+        ))
     };
     let object = |properties: Value, required: &[&str]| json!({"type": "object", "additionalProperties": false, "properties": properties, "required": required});
     vec![
@@ -60,19 +69,13 @@ pub fn all() -> Vec<Builtin> {
             name: "size",
             decides: &[Interface::Span],
             summary: "Spans of one size: the rule of the SOCI tools",
-            schema: object(
-                json!({"span-size": bytes(SizeSpans::DEFAULT_SPAN_SIZE, "smallest size of a span")}),
-                &[],
-            ),
+            schema: object(json!({"span-size": asked("smallest size of a span")}), &[]),
         },
         Builtin {
             name: "file-aligned",
             decides: &[Interface::Span],
             summary: "A span does not begin in the middle of a small file; big files are cut evenly",
-            schema: object(
-                json!({"span-size": bytes(SizeSpans::DEFAULT_SPAN_SIZE, "size of a span to aim at")}),
-                &[],
-            ),
+            schema: object(json!({"span-size": asked("size of a span to aim at")}), &[]),
         },
         Builtin {
             name: "adaptive",
@@ -118,12 +121,7 @@ pub fn all() -> Vec<Builtin> {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Size {
-    #[serde(default = "default_size")]
-    span_size: u64,
-}
-
-fn default_size() -> u64 {
-    SizeSpans::DEFAULT_SPAN_SIZE
+    span_size: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -146,6 +144,23 @@ struct Profile {
 #[serde(deny_unknown_fields)]
 struct Store {
     percent: Option<u32>,
+}
+
+/// A policy of spans of this size or, without, of the one that is asked for where it is used.
+#[derive(Debug, Clone, Copy)]
+struct OfSize<P>(Option<u64>, fn(u64) -> P);
+
+impl<P: SpanPolicy> SpanPolicy for OfSize<P> {
+    fn planner(&self, layer: &Layer) -> Result<Box<dyn SpanPlanner>, PolicyError> {
+        let Self(size, policy) = self;
+        policy(size.unwrap_or(layer.span_size)).planner(layer)
+    }
+
+    fn identity(&self) -> String {
+        let Self(size, policy) = self;
+        // The size that is asked for is part of any key.
+        policy(size.unwrap_or(0)).identity()
+    }
 }
 
 /// The policy of that name, with parameters: a JSON object.
@@ -180,11 +195,15 @@ pub fn load(name: &str, parameters: &Value) -> Result<Policy, BuiltinError> {
     match builtin.name {
         "size" => {
             let Size { span_size } = Size::deserialize(parameters).map_err(json)?;
-            policy.span = Some(Arc::new(SizeSpans { span_size }));
+            policy.span = Some(Arc::new(OfSize(span_size, |span_size| SizeSpans {
+                span_size,
+            })));
         }
         "file-aligned" => {
             let Size { span_size } = Size::deserialize(parameters).map_err(json)?;
-            policy.span = Some(Arc::new(FileAlignedSpans { span_size }));
+            policy.span = Some(Arc::new(OfSize(span_size, |span_size| FileAlignedSpans {
+                span_size,
+            })));
         }
         "adaptive" => {
             let given = Adaptive::deserialize(parameters).map_err(json)?;

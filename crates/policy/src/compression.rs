@@ -24,22 +24,6 @@ pub struct Choice {
     pub level: u8,
 }
 
-impl Choice {
-    /// The gzip level that this is.
-    ///
-    /// # Errors
-    /// Why it is none: layers are packed with gzip.
-    pub fn gzip_level(self) -> Result<u8, String> {
-        match (self.format, self.level) {
-            (Format::Gzip, level @ 0..=9) => Ok(level),
-            (Format::Gzip, level) => Err(format!("there is no gzip level {level}, only 0 to 9")),
-            (format, _) => Err(format!(
-                "layers are packed with gzip here, and not as {format:?}"
-            )),
-        }
-    }
-}
-
 /// What the beginning of a file shrinks to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
@@ -66,8 +50,59 @@ pub trait CompressionPolicy: Send + Sync + fmt::Debug {
     fn identity(&self) -> String;
 }
 
+/// Asks at which gzip level, 0 to 9, to compress a layer, and checks the answer; `None`: as it was asked for.
+///
+/// # Errors
+/// The policy's; or its answer is none that can be followed: layers are packed with gzip.
+pub fn layer_level(levels: &mut dyn Levels) -> Result<Option<u8>, PolicyError> {
+    let refused = |name: &str, why| PolicyError::new(name, "compression.choose", why);
+    match levels.layer()? {
+        None => Ok(None),
+        Some(Choice {
+            format: Format::Gzip,
+            level,
+        }) if level <= LAST => Ok(Some(level)),
+        Some(Choice {
+            format: Format::Gzip,
+            level,
+        }) => Err(refused(levels.name(), no_level(level))),
+        Some(Choice { format, .. }) => {
+            let why = format!("layers are packed with gzip here, and not as {format:?}");
+            Err(refused(levels.name(), why))
+        }
+    }
+}
+
+/// Asks at which gzip level, 0 to 9, to compress a file, and checks the answer; `None`: at the layer's.
+///
+/// # Errors
+/// The policy's; or there is no such level.
+pub fn file_level(
+    levels: &mut dyn Levels,
+    entry: &Entry<'_>,
+    sample: Sample,
+) -> Result<Option<u8>, PolicyError> {
+    match levels.file(entry, sample)? {
+        Some(level) if level > LAST => {
+            let why = format!("{}: {}", entry.path, no_level(level));
+            Err(PolicyError::new(levels.name(), "compression.file", why))
+        }
+        level => Ok(level),
+    }
+}
+
+/// gzip's last level.
+const LAST: u8 = 9;
+
+fn no_level(level: u8) -> String {
+    format!("there is no gzip level {level}, only 0 to {LAST}")
+}
+
 /// Decides about the files of a layer.
 pub trait Levels: Send {
+    /// What the policy is called, with a component's version.
+    fn name(&self) -> &str;
+
     /// How shall the layer be compressed? `None`: as it was asked for. Called once, first.
     ///
     /// # Errors
@@ -110,6 +145,10 @@ impl CompressionPolicy for StoreIncompressible {
 }
 
 impl Levels for StoreIncompressible {
+    fn name(&self) -> &'static str {
+        "store-incompressible"
+    }
+
     fn file(&mut self, _: &Entry<'_>, sample: Sample) -> Result<Option<u8>, PolicyError> {
         let keeps =
             u64::from(sample.deflated) * 100 >= u64::from(sample.bytes) * u64::from(self.percent);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::compression::{Choice, CompressionPolicy, Levels, Sample};
+use crate::compression::{self, Choice, CompressionPolicy, Format, Levels, Sample};
 use crate::order::{self, OrderPolicy};
 use crate::prefetch::{PrefetchPolicy, Target};
 use crate::selection::{SelectionPolicy, Verdict};
@@ -134,13 +134,13 @@ impl SpanPlanner for Planner {
 
 impl OrderPolicy for OrDefault<dyn OrderPolicy> {
     fn arrange(&self, layer: &Layer, entries: &[Entry<'_>]) -> Result<Vec<u32>, PolicyError> {
-        let answer = self.inner.arrange(layer, entries).and_then(|order| {
-            order::check(entries, &order)
-                .map_err(|why| PolicyError::new(self.inner.identity(), "arrange", why))?;
-            Ok(order)
-        });
+        let answer = order::arrange(&*self.inner, layer, entries);
         let as_given = || (0u32..).take(entries.len()).collect();
         Ok(self.ask(answer).unwrap_or_else(as_given))
+    }
+
+    fn name(&self) -> &str {
+        self.inner.name()
     }
 
     fn identity(&self) -> String {
@@ -150,10 +150,14 @@ impl OrderPolicy for OrDefault<dyn OrderPolicy> {
 
 impl CompressionPolicy for OrDefault<dyn CompressionPolicy> {
     fn levels(&self, layer: &Layer) -> Result<Box<dyn Levels>, PolicyError> {
-        Ok(Box::new(FileLevels {
-            inner: self.ask(self.inner.levels(layer)),
-            report: Arc::clone(&self.report),
-        }))
+        Ok(match self.ask(self.inner.levels(layer)) {
+            Some(inner) => Box::new(FileLevels {
+                inner,
+                failed: false,
+                report: Arc::clone(&self.report),
+            }),
+            None => Box::new(TheLayers),
+        })
     }
 
     fn identity(&self) -> String {
@@ -161,41 +165,55 @@ impl CompressionPolicy for OrDefault<dyn CompressionPolicy> {
     }
 }
 
+/// Every file has the layer's level, and the layer the one that was asked for.
+struct TheLayers;
+
+impl Levels for TheLayers {
+    fn name(&self) -> &'static str {
+        "default"
+    }
+
+    fn file(&mut self, _: &Entry<'_>, _: Sample) -> Result<Option<u8>, PolicyError> {
+        Ok(None)
+    }
+}
+
 struct FileLevels {
-    /// Until it fails.
-    inner: Option<Box<dyn Levels>>,
+    inner: Box<dyn Levels>,
+    /// It is not asked again then.
+    failed: bool,
     report: Report,
 }
 
 impl FileLevels {
-    fn ask<R>(
+    fn ask(
         &mut self,
-        ask: impl FnOnce(&mut dyn Levels) -> Result<Option<R>, PolicyError>,
-    ) -> Option<R> {
-        match ask(&mut **self.inner.as_mut()?) {
-            Ok(answer) => answer,
-            Err(error) => {
-                (self.report)(&error);
-                self.inner = None;
-                None
-            }
+        ask: impl FnOnce(&mut dyn Levels) -> Result<Option<u8>, PolicyError>,
+    ) -> Option<u8> {
+        if self.failed {
+            return None;
         }
+        ask(&mut *self.inner).unwrap_or_else(|error| {
+            (self.report)(&error);
+            self.failed = true;
+            None
+        })
     }
 }
 
 impl Levels for FileLevels {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
     fn layer(&mut self) -> Result<Option<Choice>, PolicyError> {
-        Ok(self.ask(|inner| {
-            let choice = inner.layer()?;
-            if let Some(Err(why)) = choice.map(Choice::gzip_level) {
-                return Err(PolicyError::new("compression", "choose", why));
-            }
-            Ok(choice)
-        }))
+        let level = self.ask(compression::layer_level);
+        let format = Format::Gzip;
+        Ok(level.map(|level| Choice { format, level }))
     }
 
     fn file(&mut self, entry: &Entry<'_>, sample: Sample) -> Result<Option<u8>, PolicyError> {
-        Ok(self.ask(|inner| inner.file(entry, sample)))
+        Ok(self.ask(|inner| compression::file_level(inner, entry, sample)))
     }
 }
 
@@ -269,6 +287,9 @@ mod tests {
     impl OrderPolicy for Fails {
         fn arrange(&self, _: &Layer, _: &[Entry<'_>]) -> Result<Vec<u32>, PolicyError> {
             Ok(vec![0])
+        }
+        fn name(&self) -> &'static str {
+            "fails 1"
         }
         fn identity(&self) -> String {
             "fails".to_owned()

@@ -1,6 +1,6 @@
 //! In which order a layer's entries are packed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 
 use crate::{Entry, Kind, Layer, PolicyError, Trace};
@@ -14,8 +14,25 @@ pub trait OrderPolicy: Send + Sync + fmt::Debug {
     /// The policy's.
     fn arrange(&self, layer: &Layer, entries: &[Entry<'_>]) -> Result<Vec<u32>, PolicyError>;
 
+    /// What it is called, with a component's version.
+    fn name(&self) -> &str;
+
     /// Names the policy and everything that its answers depend on.
     fn identity(&self) -> String;
+}
+
+/// Asks a policy, and checks its answer.
+///
+/// # Errors
+/// The policy's; or its answer is none that can be followed: see [`check`].
+pub fn arrange(
+    policy: &dyn OrderPolicy,
+    layer: &Layer,
+    entries: &[Entry<'_>],
+) -> Result<Vec<u32>, PolicyError> {
+    let order = policy.arrange(layer, entries)?;
+    check(entries, &order).map_err(|why| PolicyError::new(policy.name(), "order.arrange", why))?;
+    Ok(order)
 }
 
 /// What starts have read comes first, in the order in which they read it; the rest stays as it is.
@@ -44,6 +61,10 @@ impl OrderPolicy for ProfileOrder {
         Ok(settled(entries, first))
     }
 
+    fn name(&self) -> &'static str {
+        "profile"
+    }
+
     fn identity(&self) -> String {
         format!("profile:{}", self.paths.join("\n"))
     }
@@ -52,7 +73,7 @@ impl OrderPolicy for ProfileOrder {
 /// What has to come before an entry: the directories it is in and, of a hard link, its target.
 struct Needs<'a> {
     entries: &'a [Entry<'a>],
-    /// The last entry of each name before others may follow it: see [`Needs::of`].
+    /// Where entries of each name are, rising.
     places: HashMap<&'a str, Vec<usize>>,
 }
 
@@ -86,11 +107,8 @@ impl<'a> Needs<'a> {
     /// The last entry of that name before `place`.
     fn before(&self, path: &str, place: usize) -> Option<usize> {
         let places = self.places.get(path)?;
-        places
-            .iter()
-            .rev()
-            .copied()
-            .find(|&earlier| earlier < place)
+        let earlier = places.partition_point(|&other| other < place);
+        Some(places[earlier.checked_sub(1)?])
     }
 }
 
@@ -135,7 +153,6 @@ pub fn check(entries: &[Entry<'_>], order: &[u32]) -> Result<(), String> {
             order.len()
         ));
     }
-    let mut seen = HashSet::with_capacity(order.len());
     let mut placed = vec![false; entries.len()];
     let needs = Needs::new(entries);
     if let Some(twice) = needs.places.values().find(|places| places.len() > 1) {
@@ -150,7 +167,7 @@ pub fn check(entries: &[Entry<'_>], order: &[u32]) -> Result<(), String> {
         let Some(entry) = entries.get(index) else {
             return Err(format!("there is no entry {place}, only {}", entries.len()));
         };
-        if !seen.insert(place) {
+        if placed[index] {
             return Err(format!("entry {place}, {:?}, came back twice", entry.path));
         }
         for needed in needs.of(index) {

@@ -7,8 +7,7 @@ mod adaptive;
 mod file_aligned;
 mod profile;
 mod size;
-#[cfg(test)]
-mod trial;
+pub mod trial;
 
 pub use adaptive::AdaptiveSpans;
 pub use file_aligned::FileAlignedSpans;

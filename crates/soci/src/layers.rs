@@ -452,12 +452,7 @@ pub(crate) fn encode<'a>(
     layer: &Descriptor,
     settings: &IndexSettings,
 ) -> Result<EncodedZtoc<'a>> {
-    let encoded = if settings.is_compact() {
-        ztoc.encode_compact()
-    } else {
-        ztoc.encode()
-    };
-    let encoded = encoded.map_err(|source| Error::Encode {
+    let encoded = settings.encode(ztoc).map_err(|source| Error::Encode {
         layer: layer.digest,
         source: Box::new(source),
     })?;

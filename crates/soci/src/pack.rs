@@ -13,8 +13,8 @@ use sociable_oci::{
     BlobWriter, Config, Descriptor, Digest, Hashing, Index, Manifest, Platform, Sink, Source,
     media_type,
 };
-use sociable_policy::compression::{Choice, Levels};
-use sociable_policy::{Interface, Layer, Policies, PolicyError};
+use sociable_policy::Layer;
+use sociable_policy::compression::{Levels, layer_level};
 use sociable_tar::walk;
 
 use crate::cache::Cache;
@@ -209,13 +209,8 @@ pub(crate) fn layer<E: PackEntry>(
         Some(compression) => Some(compression.levels(&facts)?),
         None => None,
     };
-    let level = match levels
-        .as_mut()
-        .map(|levels| levels.layer())
-        .transpose()?
-        .flatten()
-    {
-        Some(choice) => gzip_level(choice, policies)?,
+    let level = match &mut levels {
+        Some(levels) => layer_level(&mut **levels)?.unwrap_or(level),
         None => level,
     };
     let mut seen = 0;
@@ -347,11 +342,4 @@ impl Source for Nothing {
     fn has(&self, _: &Descriptor) -> sociable_oci::Result<bool> {
         Ok(false)
     }
-}
-
-/// The gzip level that a policy chose for a layer.
-fn gzip_level(choice: Choice, policies: &Policies) -> Result<u8> {
-    let name = policies.name_of(Interface::Compression);
-    let level = choice.gzip_level();
-    Ok(level.map_err(|why| PolicyError::new(name, "compression.choose", why))?)
 }

@@ -4,6 +4,8 @@ use sociable_layer::Limits;
 use sociable_oci::{Descriptor, Digest};
 use sociable_policy::{Interface, Layer, Policies, PolicyError};
 
+use sociable_ztoc::{EncodeError, Encoded, Ztoc};
+
 use crate::names;
 use crate::outcome::SkipReason;
 
@@ -98,8 +100,20 @@ impl IndexSettings {
 
     /// Whether zTOCs are written with equal texts shared.
     #[must_use]
-    pub fn is_compact(&self) -> bool {
+    fn is_compact(&self) -> bool {
         (self.compact).unwrap_or_else(|| !self.policies.has_reference_spans())
+    }
+
+    /// A zTOC's bytes, as these settings want them.
+    ///
+    /// # Errors
+    /// When the format cannot hold the content.
+    pub fn encode<'a>(&self, ztoc: &'a Ztoc) -> std::result::Result<Encoded<'a>, EncodeError> {
+        if self.is_compact() {
+            ztoc.encode_compact()
+        } else {
+            ztoc.encode()
+        }
     }
 
     /// Whether zTOCs are, byte for byte, those of the reference.

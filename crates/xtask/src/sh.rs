@@ -71,7 +71,7 @@ pub(crate) fn has(program: &str) -> bool {
 pub(crate) enum Profile {
     /// As users get it.
     Release,
-    /// Nearly as fast, and built in half the time: for tests.
+    /// Built in less time, for tests: see the workspace's `Cargo.toml`.
     Quick,
 }
 

@@ -95,7 +95,10 @@ fn lasting(stderr: &str) -> String {
         seconds || word.contains("::")
     };
     let lines = stderr.lines();
+    // Docker's client says this where a frontend that failed hangs up.
+    let noise = |line: &&str| line.contains("http2: server: error reading preface");
     let lines = lines.filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+    let lines = lines.filter(|line| !noise(line));
     let lines = lines.map(|line| {
         let words = line.split(' ').filter(|word| !changes(word));
         words.collect::<Vec<_>>().join(" ")

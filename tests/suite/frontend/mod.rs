@@ -11,6 +11,7 @@ mod gc;
 mod lazy;
 mod pipe;
 mod platforms;
+mod policies;
 mod project;
 mod repositories;
 mod secrets;

@@ -7,7 +7,7 @@ use sociable_oci::{Access, Source, Transport};
 use sociable_soci::cache::Cache;
 use sociable_soci::convert::{Options, Report, convert};
 use sociable_soci::create as soci_create;
-use sociable_soci::{Image, Version, names, repack, stream};
+use sociable_soci::{Image, IndexSettings, Version, names, repack, stream};
 
 use crate::args::{IMAGE_HELP, IndexArgs, PlatformArgs, RunArgs};
 use crate::commands::batch::{self, Item};
@@ -158,8 +158,10 @@ pub(crate) fn run_convert(args: &Convert, access: &Access, shown: &Shown) -> Res
         let cache = args.make.run.cache(shown);
         let cache =
             cache.or_else(|| Cache::open(temporary.path(), args.make.run.cache_limit()).ok());
+        let settings = settings(&args.make, access, shown)?;
         return batch::run(&items, args.make.json, access, shown, &|item| {
-            make(&args.make, item, versions, cache.as_ref(), access, shown)
+            let cache = cache.as_ref();
+            make(&args.make, &settings, item, versions, cache, access, shown)
         });
     }
     let Some(source) = args.source.clone() else {
@@ -207,12 +209,24 @@ fn single(
     shown: &Shown,
 ) -> Result<(), CliError> {
     let cache = args.run.cache(shown);
-    let report = make(args, item, versions, cache.as_ref(), access, shown)?;
+    let settings = settings(args, access, shown)?;
+    let cache = cache.as_ref();
+    let report = make(args, &settings, item, versions, cache, access, shown)?;
     report::print(&report, &item.destination, args.json, shown)
+}
+
+/// How layers are indexed, whatever image they are of.
+fn settings(args: &Make, access: &Access, shown: &Shown) -> Result<IndexSettings, CliError> {
+    let settings = args
+        .index
+        .settings(args.min_layer_size, &args.run, access, shown)?;
+    PolicyArgs::note_unused(&settings.policies, shown);
+    Ok(settings)
 }
 
 fn make(
     args: &Make,
+    settings: &IndexSettings,
     item: &Item,
     versions: Versions,
     cache: Option<&Cache>,
@@ -223,13 +237,9 @@ fn make(
         source: from,
         destination,
     } = item;
-    let settings = args
-        .index
-        .settings(args.min_layer_size, &args.run, access, shown)?;
-    PolicyArgs::note_unused(&settings.policies, shown);
     let platforms = args.platforms.platforms();
     let options = Options {
-        settings: &settings,
+        settings,
         platforms: &platforms,
         cache,
         tag: destination.tag(),

@@ -5,15 +5,13 @@ mod info;
 mod new;
 mod span_map;
 
-use std::fs;
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use sociable_oci::Access;
 
 use crate::error::CliError;
-use crate::output::print;
+use crate::output::{self, print};
 use crate::policy::fetch::{self, Component};
 use crate::policy::{HostArgs, lock};
 use crate::progress::Shown;
@@ -101,10 +99,9 @@ pub(crate) fn run(args: &PolicyCommand, access: &Access, shown: &Shown) -> Resul
 }
 
 fn push(args: &Push, access: &Access, shown: &Shown) -> Result<(), CliError> {
-    let file = args.component.display().to_string();
+    let component = Component::fetch(&args.component.display().to_string(), access)?;
     // What is no policy is not pushed.
-    let opened = args.host.open(&args.host.host(shown)?, &file, access)?;
-    let component = Component::fetch(&file, access)?;
+    let opened = args.host.open(&args.host.host(shown)?, &component)?;
     let manifest = fetch::push(&component, &opened.description, &args.destination, access)?;
     print(&format!(
         "{} {}  {}\nmanifest  {}\n",
@@ -114,7 +111,7 @@ fn push(args: &Push, access: &Access, shown: &Shown) -> Result<(), CliError> {
 
 fn pull(args: &Pull, access: &Access) -> Result<(), CliError> {
     let component = Component::fetch(&args.reference, access)?;
-    write(&args.file, &component.bytes)?;
+    output::File::begin(&args.file)?.write(|out| out.write_all(&component.bytes))?;
     print(&format!("{}  {}\n", component.digest, args.file.display()))
 }
 
@@ -123,21 +120,6 @@ fn write_lock(args: &Lock, access: &Access) -> Result<(), CliError> {
         .map(|reference| Component::fetch(reference, access))
         .collect::<Result<Vec<_>, _>>()?;
     let lines = lock::lines(&components);
-    write(&args.file, lines.as_bytes())?;
+    output::File::begin(&args.file)?.write(|out| out.write_all(lines.as_bytes()))?;
     print(&lines)
-}
-
-/// Writes a file under another name first.
-fn write(file: &PathBuf, bytes: &[u8]) -> Result<(), CliError> {
-    let wrong = || CliError::io("write", file.display());
-    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let dir = dir.unwrap_or(std::path::Path::new("."));
-    let mut temporary = tempfile::NamedTempFile::new_in(dir).map_err(wrong())?;
-    temporary.write_all(bytes).map_err(wrong())?;
-    let mode: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    temporary.as_file().set_permissions(mode).map_err(wrong())?;
-    temporary
-        .persist(file)
-        .map_err(|error| wrong()(error.error))?;
-    Ok(())
 }

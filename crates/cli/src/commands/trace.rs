@@ -1,6 +1,6 @@
 //! `sociable trace`.
 
-mod document;
+pub(super) mod document;
 mod from_requests;
 mod image;
 mod merge;

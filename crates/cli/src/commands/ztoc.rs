@@ -13,7 +13,6 @@ use sociable_soci::tree::Tree;
 use sociable_soci::verify::check_ztoc;
 use sociable_soci::{IndexSettings, chain, single};
 use sociable_ztoc::{LayerReader, Ztoc as Content, format};
-use tempfile::NamedTempFile;
 
 use crate::args::ZtocArgs;
 use crate::commands::opened;
@@ -145,12 +144,11 @@ fn build(args: &Build, access: &Access, shown: &Shown) -> Result<(), CliError> {
             None => failed,
         }
     })?;
-    let encoded = indexed
-        .ztoc
-        .encode()
+    let encoded = settings
+        .encode(&indexed.ztoc)
         .map_err(|e| CliError::failed(format!("the zTOC of {place} cannot be written: {e}")))?;
-    if let Some(output) = &args.output {
-        write(output, |out| encoded.write_to(out))?;
+    if let Some(path) = &args.output {
+        output::File::begin(path)?.write(|out| encoded.write_to(out))?;
     }
     let digest = Digest::from_sha256(encoded.digest().0);
     shown.finish();
@@ -168,30 +166,6 @@ fn build(args: &Build, access: &Access, shown: &Shown) -> Result<(), CliError> {
         output::print(&format!("diff ID {diff_id}\n"))?;
     }
     output::print(&format!("{digest} {}\n", encoded.size()))
-}
-
-/// Writes a file that appears when it is whole.
-fn write(
-    path: &Path,
-    content: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<()>,
-) -> Result<(), CliError> {
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let failed = |error| CliError::io("write", path.display())(error);
-    let mut file = tempfile::Builder::new()
-        .prefix(".tmp-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
-        .tempfile_in(parent)
-        .map_err(failed)?;
-    let mut buffered = std::io::BufWriter::with_capacity(1 << 18, &mut file);
-    content(&mut buffered)
-        .and_then(|()| buffered.flush())
-        .map_err(failed)?;
-    drop(buffered);
-    NamedTempFile::persist(file, path).map_err(|e| failed(e.error))?;
-    Ok(())
 }
 
 fn read(path: &Path) -> Result<(Content, Digest, u64), CliError> {

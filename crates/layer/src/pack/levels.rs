@@ -3,8 +3,8 @@
 use std::io::{self, Read};
 
 use sociable_flate::Deflater;
-use sociable_policy::compression::{Levels, MIN_FILE, SAMPLE, Sample};
-use sociable_policy::{Kind, PolicyError};
+use sociable_policy::Kind;
+use sociable_policy::compression::{Levels, MIN_FILE, SAMPLE, Sample, file_level};
 use sociable_tar::Header;
 
 use super::order::described;
@@ -54,11 +54,7 @@ impl<'a> FileLevels<'a> {
             bytes: count(&begun),
             deflated: count(&self.deflated),
         };
-        let level = self.policy.file(&facts, sample)?;
-        if let Some(level) = level.filter(|&level| level > 9) {
-            let why = format!("{}: there is no level {level}, only 0 to 9", facts.path);
-            return Err(PolicyError::new("compression", "file", why).into());
-        }
+        let level = file_level(self.policy, &facts, sample)?;
         let opened = (io::Cursor::new(begun), source);
         Ok((level.unwrap_or(self.layer), Some(opened)))
     }

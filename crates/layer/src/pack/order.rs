@@ -1,8 +1,8 @@
 //! Entries in the order that a policy wants.
 
 use sociable_policy::facts::path;
-use sociable_policy::order::{OrderPolicy, check};
-use sociable_policy::{Entry, Kind, Layer, PolicyError};
+use sociable_policy::order::{OrderPolicy, arrange};
+use sociable_policy::{Entry, Kind, Layer};
 use sociable_tar::{Header, Kind as TarKind};
 
 use super::{PackEntry, PackError, SourceError};
@@ -21,12 +21,7 @@ pub fn arranged<E: PackEntry>(
     let facts: Vec<_> = (entries.iter())
         .map(|entry| described(entry.header()))
         .collect();
-    let order = policy.arrange(layer, &facts)?;
-    check(&facts, &order).map_err(|why| {
-        let name = policy.identity();
-        let name = name.split(':').next().unwrap_or_default();
-        PolicyError::new(name, "arrange", why)
-    })?;
+    let order = arrange(policy, layer, &facts)?;
     drop(facts);
     let mut entries: Vec<_> = entries.into_iter().map(Some).collect();
     let in_order = order

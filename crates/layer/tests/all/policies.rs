@@ -232,6 +232,9 @@ fn a_wrong_order_is_refused() {
                 .rev()
                 .collect())
         }
+        fn name(&self) -> &'static str {
+            "backwards"
+        }
         fn identity(&self) -> String {
             "backwards".to_owned()
         }
@@ -251,6 +254,9 @@ fn a_wrong_order_is_refused() {
 fn files_have_levels_of_their_own() {
     struct Named;
     impl Levels for Named {
+        fn name(&self) -> &'static str {
+            "named"
+        }
         fn file(&mut self, entry: &Entry<'_>, sample: Sample) -> Result<Option<u8>, PolicyError> {
             assert!(sample.bytes > 0 && sample.bytes <= 16 * 1024);
             Ok(match entry.path.as_ref() {

@@ -115,7 +115,7 @@ mod tests {
         };
         let mut entries: Vec<_> = (0..106).map(|n| file(&format!("f{n}"), 512)).collect();
         entries.push(file("large", 1_000_000));
-        let spans = trial::packed(&policy, &entries);
+        let spans = trial::packed(&policy, &entries).unwrap();
         let begin = 106 * 1024;
         assert!(spans.contains(&begin), "{spans:?}");
         assert!(

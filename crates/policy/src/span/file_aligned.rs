@@ -157,7 +157,7 @@ mod tests {
             span_size: 100 * KB,
         };
         let entries: Vec<_> = (0..40).map(|n| file(&format!("f{n}"), 30 * KB)).collect();
-        let spans = trial::packed(&policy, &entries);
+        let spans = trial::packed(&policy, &entries).unwrap();
         let one = 30 * KB + 512;
         assert!(spans.iter().all(|at| at % one == 0), "{spans:?}");
         assert_eq!(spans.len(), 40 / 3 + 1);
@@ -173,7 +173,7 @@ mod tests {
             file("big", 250 * KB),
             file("b", 30 * KB),
         ];
-        let spans = trial::packed(&policy, &entries);
+        let spans = trial::packed(&policy, &entries).unwrap();
         let big = 80 * KB + 512;
         let piece = (250 * KB).div_ceil(3);
         let data = big + 512;
@@ -188,7 +188,7 @@ mod tests {
         let policy = FileAlignedSpans { span_size: 64 * KB };
         // A block ends every 8.5 KiB: now in a file, now at its end.
         let entries: Vec<_> = (0..200).map(|n| file(&format!("f{n}"), 16 * KB)).collect();
-        let spans = trial::indexed(&policy, &entries, 8 * KB + 256);
+        let spans = trial::indexed(&policy, &entries, 8 * KB + 256).unwrap();
         let inside =
             |at: &&u64| (1..16 * KB).contains(&((**at % (16 * KB + 512)).saturating_sub(512)));
         assert_eq!(spans.iter().filter(inside).count(), 0, "{spans:?}");

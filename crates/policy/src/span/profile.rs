@@ -20,7 +20,7 @@ pub struct ProfileSpans {
     /// span of its own would cost more than it saves.
     pub bridge: u64,
     /// Names the trace, for [`SpanPolicy::identity`].
-    trace: String,
+    trace: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl ProfileSpans {
             read: Self::READ,
             unread: Self::UNREAD,
             bridge: Self::BRIDGE,
-            trace: trace.to_json(),
+            trace: trace.to_json().into(),
         }
     }
 }
@@ -232,7 +232,7 @@ mod tests {
             file("more", 40 * MB),
         ];
         let block = 64 << 10;
-        let spans = trial::indexed(&policy, &entries, block);
+        let spans = trial::indexed(&policy, &entries, block).unwrap();
         let read = 10 * MB;
         assert_eq!(spans[..4], [0, 5 * MB, read, 11 * MB + block]);
         assert!(
@@ -247,7 +247,7 @@ mod tests {
     fn small_gaps_are_bridged() {
         let ranges: &[(u64, u64)] = &[(MB, 1000), (MB + (150 << 10), 1000), (2 * MB, 1000)];
         let policy = policy(&[("/lib", 4 * MB, ranges)]);
-        let spans = trial::indexed(&policy, &[file("lib", 4 * MB)], 64 << 10);
+        let spans = trial::indexed(&policy, &[file("lib", 4 * MB)], 64 << 10).unwrap();
         assert_eq!(spans.len(), 5, "{spans:?}");
         assert_eq!(spans[1] / (64 << 10), 16);
         assert_eq!(spans[2] / (64 << 10), 19);
@@ -263,7 +263,7 @@ mod tests {
             file("c", 100),
             file("d", MB),
         ];
-        let spans = trial::packed(&policy, &entries);
+        let spans = trial::packed(&policy, &entries).unwrap();
         let b = 512 + MB;
         let c_read = b + 1024 + 512 + 1024 + 512 + 10;
         assert_eq!(spans, [0, b, c_read + policy.bridge]);

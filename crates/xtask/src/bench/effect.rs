@@ -39,7 +39,7 @@ pub(super) fn run(place: &Path, rounds: usize, markdown: bool) -> Result<()> {
 
 /// All variants of an image, with the recorded workload and with the other one.
 fn measure(image: &Image, place: &Path, sociable: &Path, rounds: usize) -> Result<[Starts; 2]> {
-    let made = image.make(place)?;
+    let made = image.make(place, sociable)?;
     let layout = place.join("effect/variant");
     let workloads = [("recorded", &image.recorded), ("another", &image.other)];
     let mut starts = [vec![], vec![]];

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 use sociable_oci::Access;
-use sociable_policy::compression::Sample;
-use sociable_policy::{Candidate, Entry, Kind, Layer, Policy, PolicyError, Spec, order};
+use sociable_policy::compression::{MIN_FILE, Sample, file_level, layer_level};
+use sociable_policy::span::trial;
+use sociable_policy::{Entry, Kind, Layer, Policy, PolicyError, Spec, order};
 
 use crate::error::CliError;
 use crate::output::{print, print_json};
 use crate::policy::HostArgs;
+use crate::policy::fetch::Component;
 use crate::progress::Shown;
 
 #[derive(Debug, Args)]
@@ -48,7 +50,9 @@ pub(super) fn run(args: &Check, access: &Access, shown: &Shown) -> Result<(), Cl
     let mut passed = |check, result: String| checks.push(Passed { check, result });
 
     let began = Instant::now();
-    let opened = args.host.open(&host, &spec.reference, access)?;
+    let opened = args
+        .host
+        .open(&host, &Component::fetch(&spec.reference, access)?)?;
     passed("compiles", format!("in {}", shown_time(began.elapsed())));
     let about = opened.description.clone();
     passed("imports", "nothing but sociable:policy/log".to_owned());
@@ -72,7 +76,7 @@ pub(super) fn run(args: &Check, access: &Access, shown: &Shown) -> Result<(), Cl
         shown_time(took)
     );
     passed("answers", result);
-    // Another host, as another run has, and other threads.
+    // Side by side, as layers are.
     let again = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..2).map(|_| scope.spawn(|| answers(&policy))).collect();
         let joined = threads.into_iter().map(|thread| {
@@ -172,52 +176,24 @@ fn answers(policy: &Policy) -> Result<Answers, PolicyError> {
         ..Layer::packed("application/vnd.oci.image.layer.v1.tar+gzip", 4 << 20)
     };
     let packed = Layer::packed("application/vnd.oci.image.layer.v1.tar+gzip", 4 << 20);
-    let unplaced = entries();
-    let mut placed = entries();
-    let mut at = 0;
-    for entry in &mut placed {
-        (entry.header, entry.data) = (at, at + 512);
-        at = entry.end();
-    }
+    let entries = entries();
     if let Some(span) = &policy.span {
-        let mut planner = span.planner(&layer)?;
-        answers.push(planner.start()?);
-        let mut told = placed.iter().peekable();
-        let (mut last_cut, block) = (0, 100_000);
-        for at in (1..at / block).map(|number| number * block) {
-            let known = at + planner.look_ahead().map_or(0, |ahead| ahead.max(block));
-            while let Some(entry) = told.next_if(|entry| entry.data <= known) {
-                planner.entry(entry)?;
-            }
-            let decision = planner.decide(&Candidate {
-                compressed: at / 3,
-                uncompressed: at,
-                since_cut: at - last_cut,
-                next: known.min(at + block),
-                known,
-            })?;
-            if decision.cut {
-                last_cut = at;
-            }
-            answers.push(decision);
-        }
+        answers.push(trial::indexed(&**span, &entries, 100_000)?);
+        answers.push(trial::packed(&**span, &entries)?);
     }
     if let Some(policy) = &policy.order {
-        let order = policy.arrange(&packed, &unplaced)?;
-        order::check(&unplaced, &order)
-            .map_err(|why| PolicyError::new(format!("{policy:?}"), "order.arrange", why))?;
-        answers.push(order);
+        answers.push(order::arrange(&**policy, &packed, &entries)?);
     }
     if let Some(compression) = &policy.compression {
         let mut levels = compression.levels(&packed)?;
-        answers.push(levels.layer()?);
-        for entry in unplaced.iter().filter(|entry| entry.size >= 4096) {
+        answers.push(layer_level(&mut *levels)?);
+        for entry in entries.iter().filter(|entry| entry.size >= MIN_FILE) {
             for deflated in [100, 4000, 4100] {
                 let sample = Sample {
                     bytes: 4096,
                     deflated,
                 };
-                answers.push(levels.file(entry, sample)?);
+                answers.push(file_level(&mut *levels, entry, sample)?);
             }
         }
     }
@@ -225,8 +201,8 @@ fn answers(policy: &Policy) -> Result<Answers, PolicyError> {
         answers.push(selection.select(&layer)?);
     }
     if let Some(prefetch) = &policy.prefetch {
-        let spans: Vec<u64> = (0..at / (4 << 20)).map(|span| span * (4 << 20)).collect();
-        answers.push(prefetch.choose(&layer, &placed, &spans)?);
+        let spans: Vec<u64> = (0..40).map(|span| span * (4 << 20)).collect();
+        answers.push(prefetch.choose(&layer, &trial::placed(&entries).0, &spans)?);
     }
     Ok(answers)
 }

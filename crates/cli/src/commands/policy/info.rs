@@ -10,7 +10,8 @@ use sociable_policy::builtin;
 
 use crate::error::CliError;
 use crate::output::{print, print_json};
-use crate::policy::{HostArgs, fetch};
+use crate::policy::HostArgs;
+use crate::policy::fetch::{self, Component};
 use crate::progress::Shown;
 use crate::text::printable;
 
@@ -84,9 +85,8 @@ pub(super) fn info(args: &Info, access: &Access, shown: &Shown) -> Result<(), Cl
             CliError::usage(builtin::BuiltinError::Unknown(args.policy.clone()).to_string())
         })?
     } else {
-        let opened = args
-            .host
-            .open(&args.host.host(shown)?, &args.policy, access)?;
+        let component = Component::fetch(&args.policy, access)?;
+        let opened = args.host.open(&args.host.host(shown)?, &component)?;
         let about = opened.description;
         let schema = if about.parameters.trim().is_empty() {
             Value::Null

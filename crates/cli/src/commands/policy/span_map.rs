@@ -13,6 +13,7 @@ use sociable_soci::{IndexSettings, chain, single};
 use sociable_ztoc::Ztoc;
 
 use crate::args::ZtocArgs;
+use crate::commands::trace::document;
 use crate::error::CliError;
 use crate::output::{print, print_json};
 use crate::progress::Shown;
@@ -75,25 +76,17 @@ struct Both {
 
 pub(super) fn run(args: &Run, access: &Access, shown: &Shown) -> Result<(), CliError> {
     let default = args.ztoc.settings(access, shown)?;
-    let with = args.ztoc.with_policy(&args.policy, access, shown)?;
+    let with = (args.ztoc).with_policy(default.clone(), &args.policy, access, shown)?;
     let traces = (args.traces.iter())
-        .map(|file| {
-            let bytes = std::fs::read(file).map_err(CliError::io("read", file.display()))?;
-            Trace::parse(&bytes)
-                .map_err(|error| CliError::failed(format!("{}: {}", file.display(), chain(&error))))
-        })
+        .map(|file| document::read(file))
         .collect::<Result<Vec<_>, _>>()?;
     let index = |settings: &IndexSettings| {
         let file = File::open(&args.layer).map_err(CliError::io("open", args.layer.display()))?;
         let indexed = single::index_layer(file, settings, shown.run(0)).map_err(|error| {
             CliError::failed(format!("{}: {}", args.layer.display(), chain(&error)))
         })?;
-        let encoded = if settings.is_compact() {
-            indexed.ztoc.encode_compact()
-        } else {
-            indexed.ztoc.encode()
-        };
-        let ztoc_size = encoded
+        let ztoc_size = settings
+            .encode(&indexed.ztoc)
             .map_err(|error| CliError::failed(error.to_string()))?
             .size();
         let mut cut = cut(&indexed.ztoc, indexed.size, ztoc_size);

@@ -1,8 +1,7 @@
 //! Traces as files.
 
-use std::fs::{self, File, Permissions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use sociable_policy::Trace;
@@ -10,10 +9,10 @@ use sociable_soci::chain;
 
 use crate::error::CliError;
 use crate::progress::Shown;
-use crate::text;
+use crate::{output, text};
 
 /// Reads a trace; `-` is standard input.
-pub(super) fn read(path: &Path) -> Result<Trace, CliError> {
+pub(in crate::commands) fn read(path: &Path) -> Result<Trace, CliError> {
     let text = read_bytes(path)?;
     Trace::parse(&text).map_err(|error| {
         CliError::failed(format!("{}: {}", path.display(), chain(&error)))
@@ -32,37 +31,19 @@ pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, CliError> {
     bytes.map_err(CliError::io("read", path.display()))
 }
 
-/// A file that appears when all of it is there.
-///
-/// It is opened before anything is recorded, so that a place nobody can write to is known then.
-pub(super) struct Output<'a> {
-    path: &'a Path,
-    file: tempfile::NamedTempFile,
-}
+/// Where a trace goes: opened before anything is recorded.
+pub(super) struct Output<'a>(output::File<'a>);
 
 impl<'a> Output<'a> {
     pub(super) fn open(path: &'a Path) -> Result<Self, CliError> {
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let file = tempfile::Builder::new()
-            .prefix(".sociable-trace-")
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(directory);
-        Ok(Self {
-            path,
-            file: file.map_err(CliError::io("write", path.display()))?,
-        })
+        output::File::begin(path).map(Self)
     }
 
     /// Writes a trace, and says what is in it.
     pub(super) fn write(self, trace: &Trace, shown: &Shown) -> Result<(), CliError> {
-        let Self { path, mut file } = self;
-        file.write_all(trace.to_json().as_bytes())
-            .and_then(|()| file.as_file().sync_all())
-            .and_then(|()| file.persist(path).map(drop::<File>).map_err(|e| e.error))
-            .map_err(CliError::io("write", path.display()))?;
+        let path = self.0.path();
+        self.0
+            .write(|out| out.write_all(trace.to_json().as_bytes()))?;
         if !shown.quiet {
             shown.line(&format!("{}: {}", path.display(), summary(trace)));
         }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Result, ensure};
 
@@ -74,8 +75,25 @@ pub(super) struct Made {
 }
 
 impl Image {
-    /// Makes the image; kept for the next time.
-    pub(super) fn make(&self, place: &Path) -> Result<Made> {
+    /// Makes the image, and records what its workload reads; kept for the next time.
+    pub(super) fn make(&self, place: &Path, sociable: &Path) -> Result<Made> {
+        let made = self.make_layout(place)?;
+        if !made.trace.is_file() {
+            // With the kernel's read-ahead on the snapshotter's own mounts.
+            let mut record = Command::new(sociable);
+            record
+                .args(["trace", "run", "--read-ahead", "128KiB", "--output"])
+                .arg(&made.trace)
+                .arg(&made.root)
+                .arg("--")
+                .args(self.recorded.words)
+                .stdin(Stdio::null());
+            sh::run(&mut record)?;
+        }
+        Ok(made)
+    }
+
+    fn make_layout(&self, place: &Path) -> Result<Made> {
         let place = place.join("effect").join(self.name);
         let made = Made {
             root: place.join("root"),

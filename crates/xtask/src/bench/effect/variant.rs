@@ -75,9 +75,6 @@ impl Variant {
             ),
             How::Pack(options) => ("pack", image.root.display().to_string(), options),
         };
-        if options.iter().any(|o| o.contains(TRACE)) && !image.trace.is_file() {
-            return Ok(Some(format!("there is no {}", image.trace.display())));
-        }
         let trace = image.trace.display().to_string();
         let mut command = Command::new(sociable);
         command
