@@ -275,6 +275,7 @@ impl Base {
         let given = Given {
             blob: blob.as_ref(),
             registry: !mounted,
+            policies: workshop.policies,
             ..Given::default()
         };
         workshop.add(graph, &format!("index {name}"), &task, &given)

@@ -6,13 +6,16 @@ use futures_util::future::{Either, select, try_join, try_join_all};
 use sociable_buildkit::gateway::{Nested, Warning};
 use sociable_buildkit::llb::{Graph, Output};
 use sociable_buildkit::{Error, Gateway, Options, Reply};
+use sociable_policy::{Interface, Policies};
 use sociable_soci::outcome::LayerOutcome;
 use sociable_soci::parts::{self, Part};
+use sociable_soci::record::Used;
 
 use crate::base::Base;
 use crate::chain::NewLayer;
 use crate::options::{self, Asked};
 use crate::output;
+use crate::policy;
 use crate::steps::{Given, Step, Workshop};
 use crate::target::{self, Target};
 use crate::task::{Made, Seen, Task};
@@ -56,6 +59,10 @@ pub(crate) async fn build(gateway: &Gateway, given: &Options) -> Result<Reply, E
     // Without it dockerfile.v0 would look for the line `# syntax=` once more, and start us again.
     let source = options.get("source").unwrap_or("sociable").to_owned();
     nested.entry("cmdline".to_owned()).or_insert(source);
+    // It would take the place of a stage of that name.
+    if asked.policies.needs_context() {
+        nested.remove(&format!("context:{}", policy::CONTEXT));
+    }
     let reply = gateway
         .solve_nested(Nested {
             frontend: DOCKERFILE.to_owned(),
@@ -88,11 +95,15 @@ pub(crate) async fn build(gateway: &Gateway, given: &Options) -> Result<Reply, E
         asked: &asked,
         engine: &engine,
         graph: &graph,
+        policies: None,
     };
     output::check(workshop)?;
-    let (graph, built) = layers(workshop, targets).await?;
+    let (graph, used, built) = layers(workshop, targets).await?;
+    let mut asked = asked.clone();
+    asked.settings.policies = used;
     let workshop = Workshop {
         graph: &graph,
+        asked: &asked,
         ..workshop
     };
     output::finish(workshop, reply, &built).await
@@ -128,17 +139,17 @@ fn own_image(graph: &mut Graph) -> Result<Output, Error> {
         .ok_or_else(|| unknown("it is empty".to_owned()))
 }
 
-/// Builds what dockerfile.v0 has described, and beside it all layers. Gives the graph with all steps in it.
+/// Builds what dockerfile.v0 has described, and beside it all layers. Gives the graph with all steps in it, and who decided.
 async fn layers(
     workshop: Workshop<'_>,
     targets: Vec<Target>,
-) -> Result<(Graph, Vec<Built>), Error> {
+) -> Result<(Graph, Vec<Used>, Vec<Built>), Error> {
     // What is built anew must be packed anew.
     let always = workshop.options.get("no-cache").is_some();
-    let (mut graph, mut made) = {
+    let (graph, used, made) = {
         let heads = targets.iter();
         let heads = try_join_all(heads.map(|target| workshop.gateway.evaluate(&target.result)));
-        let made = make_all(workshop, &targets, always);
+        let made = decide_and_make_all(workshop, &targets, always);
         let (heads, made) = (pin!(heads), pin!(made));
         // What fails in the Dockerfile is reported as dockerfile.v0's result reports it, with the Dockerfile's line, even if
         // a layer's step meets the failure first.
@@ -153,17 +164,50 @@ async fn layers(
             }
         }
     };
-    let mut all = targets.iter().zip(&made);
-    if !always && !all.all(|(target, made)| fit_together(&target.chain.new, &made.new)) {
-        // Some were made of what is no longer there.
-        (graph, made) = make_all(workshop, &targets, true).await?;
-    }
     let built = targets.into_iter().zip(made).map(|(target, made)| Built {
         target,
         base: made.base,
         new: made.new,
     });
-    Ok((graph, built.collect()))
+    Ok((graph, used, built.collect()))
+}
+
+/// Makes policies ready, and all layers with them.
+async fn decide_and_make_all(
+    workshop: Workshop<'_>,
+    targets: &[Target],
+    always: bool,
+) -> Result<(Graph, Vec<Used>, Vec<Layers>), Error> {
+    let wanted = &workshop.asked.policies;
+    if wanted.is_empty() {
+        let (graph, made) = make_all_that_fit(workshop, targets, always).await?;
+        return Ok((graph, Vec::new(), made));
+    }
+    let ready = policy::make_ready(workshop, wanted).await?;
+    let mut asked = workshop.asked.clone();
+    asked.settings.policies.clone_from(&ready.used);
+    let workshop = Workshop {
+        asked: &asked,
+        graph: &ready.graph,
+        policies: Some(&ready.out),
+        ..workshop
+    };
+    let (graph, made) = make_all_that_fit(workshop, targets, always).await?;
+    Ok((graph, ready.used, made))
+}
+
+/// Makes all layers, and again those that were made of what is no longer there.
+async fn make_all_that_fit(
+    workshop: Workshop<'_>,
+    targets: &[Target],
+    always: bool,
+) -> Result<(Graph, Vec<Layers>), Error> {
+    let (graph, made) = make_all(workshop, targets, always).await?;
+    let mut all = targets.iter().zip(&made);
+    if always || all.all(|(target, made)| fit_together(&target.chain.new, &made.new)) {
+        return Ok((graph, made));
+    }
+    make_all(workshop, targets, true).await
 }
 
 /// Whether each layer was made on top of what the one below it was made of.
@@ -231,13 +275,19 @@ async fn plan_base(
     keep: bool,
 ) -> Result<Vec<Planned>, Error> {
     let layers = base.layers(workshop).await?;
-    let settings = workshop.asked.settings.index_settings();
+    let settings = &workshop.asked.settings;
+    // A policy is asked in the layer's step.
+    let selected = |used: &Used| used.interface == Interface::Selection.name();
+    let selected = settings.policies.iter().any(selected);
+    let settings = settings.index_settings(Policies::default());
     let mut planned = Vec::new();
     for (layer, diff_id) in layers.iter().zip(&base.diff_ids) {
-        let passed_over = if workshop.asked.base {
-            parts::passed_over(layer, &settings).map_err(|e| Error::message(e.to_string()))?
-        } else {
+        let passed_over = if !workshop.asked.base {
             Some(LayerOutcome::Copied)
+        } else if selected {
+            None
+        } else {
+            parts::passed_over(layer, &settings).map_err(|e| Error::message(e.to_string()))?
         };
         planned.push(match passed_over {
             Some(outcome) if !keep => Planned::Known(Box::new(Part {
@@ -266,6 +316,7 @@ fn plan_new(
     let given = Given {
         lower: layer.lower.as_ref(),
         upper: Some(&layer.upper),
+        policies: workshop.policies,
         always,
         ..Given::default()
     };

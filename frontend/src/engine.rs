@@ -2,6 +2,7 @@
 
 mod base;
 mod layer;
+mod policies;
 mod push;
 mod registry;
 mod seen;
@@ -18,6 +19,7 @@ use sociable_soci::parts::Part;
 use sociable_soci::{Cancel, Event, Progress, Run, chain, size};
 use sociable_ztoc::Time;
 
+use self::registry::Errand;
 use crate::options;
 use crate::task::{ANSWER_FILE, Made, Task, VARIABLE, place};
 
@@ -34,8 +36,20 @@ pub(crate) enum EngineError {
     Oci(#[from] sociable_oci::Error),
     #[error("{0}")]
     Reference(#[from] sociable_oci::registry::reference::ParseReferenceError),
+    #[error("{0}")]
+    Policy(String),
+    #[error("the policies in {0} are not those that this step is to work with")]
+    OtherPolicies(&'static str),
+    #[error("{0} is no list of policies of this version")]
+    PolicyList(String, #[source] serde_json::Error),
     #[error("{0} is no manifest of an image")]
     NoManifest(String),
+    #[error("cannot read {path}")]
+    Read {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("cannot write {path}")]
     Write {
         path: String,
@@ -47,11 +61,16 @@ pub(crate) enum EngineError {
 /// Runs a step.
 #[allow(clippy::print_stderr, reason = "the step's log")]
 pub(crate) fn main(task: &OsStr) -> ExitCode {
-    match work(task) {
+    let task = serde_json::from_slice(task.as_encoded_bytes()).map_err(EngineError::Task);
+    let errand = match &task {
+        Ok(Task::Resolve { .. } | Task::Component { .. }) => Errand::Policy,
+        _ => Errand::Image,
+    };
+    match task.and_then(work) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", chain(&error));
-            if let Some(hint) = registry::hint(&error) {
+            eprintln!("error: {}", options::in_a_build(&chain(&error)));
+            if let Some(hint) = registry::hint(errand, &error) {
                 eprintln!("hint: {hint}");
             }
             ExitCode::FAILURE
@@ -69,8 +88,7 @@ pub(crate) fn explain() -> ExitCode {
     ExitCode::from(2)
 }
 
-fn work(task: &OsStr) -> Result<(), EngineError> {
-    let task: Task = serde_json::from_slice(task.as_encoded_bytes()).map_err(EngineError::Task)?;
+fn work(task: Task) -> Result<(), EngineError> {
     let cancel = Cancel::new();
     let run = Run {
         progress: &Log,
@@ -106,6 +124,9 @@ fn work(task: &OsStr) -> Result<(), EngineError> {
             platform,
             gently,
         } => base::manifest(&from, platform.as_ref(), gently)?,
+        Task::Resolve { from } => policies::resolve(&from)?,
+        Task::Component { from } => policies::fetch(&from)?,
+        Task::Policies { wanted, .. } => policies::make_ready(&wanted)?,
         Task::Push {
             repositories,
             under_their_tags,

@@ -7,7 +7,7 @@ use sociable_oci::registry::Reference;
 use sociable_soci::outcome::SkipReason;
 use sociable_soci::{names, size};
 
-use crate::policy::Chosen;
+use crate::policy::{Bounds, Wanted};
 use crate::task::Settings;
 
 /// Every option begins with this.
@@ -33,6 +33,7 @@ pub(crate) struct Asked {
     pub(crate) output: Output,
     pub(crate) repositories: Vec<Reference>,
     pub(crate) settings: Settings,
+    pub(crate) policies: Wanted,
     pub(crate) level: u8,
     pub(crate) base: bool,
     pub(crate) plain_http: Vec<String>,
@@ -74,7 +75,15 @@ pub(crate) const KNOWN: &[(&str, &str)] = &[
     ),
     (
         "SOCI_POLICY_PARAMS",
-        "parameters of a policy that is named without, JSON",
+        "parameters of a policy that is named without: JSON, or NAME=VALUE by commas",
+    ),
+    (
+        "SOCI_POLICY_LIMITS",
+        "fuel=MILLIONS,memory=SIZE,output=SIZE: what a component may use",
+    ),
+    (
+        "SOCI_POLICY_FALLBACK",
+        "true or false: where a policy fails, go on as without it",
     ),
     ("SOCI_VERSION", "v2"),
     (
@@ -83,11 +92,22 @@ pub(crate) const KNOWN: &[(&str, &str)] = &[
     ),
 ];
 
-/// Why a layer is not indexed, with the name that the option has here.
+/// A message with the names that options have here.
+pub(crate) fn in_a_build(message: &str) -> String {
+    let names = [
+        ("--min-layer-size", "SOCI_MIN_LAYER_SIZE"),
+        ("--policy-fuel", "fuel in SOCI_POLICY_LIMITS"),
+        ("--policy-memory", "memory in SOCI_POLICY_LIMITS"),
+        ("--policy-output", "output in SOCI_POLICY_LIMITS"),
+        ("--policy ", "SOCI_POLICY="),
+    ];
+    let message = message.to_owned();
+    (names.iter()).fold(message, |text, (from, to)| text.replace(from, to))
+}
+
+/// Why a layer is not indexed.
 pub(crate) fn why(reason: &SkipReason) -> String {
-    reason
-        .to_string()
-        .replace("--min-layer-size", "SOCI_MIN_LAYER_SIZE")
+    in_a_build(&reason.to_string())
 }
 
 /// Why an option cannot be followed.
@@ -157,9 +177,10 @@ impl Asked {
                 span_size: names::DEFAULT_SPAN_SIZE,
                 min_layer_size: names::DEFAULT_MIN_LAYER_SIZE,
                 prefetch: Vec::new(),
-                policies: Chosen::default(),
+                policies: Vec::new(),
                 by: names::DEFAULT_BUILD_TOOL.to_owned(),
             },
+            policies: Wanted::default(),
             level: BUILD_LEVEL,
             base: true,
             plain_http: Vec::new(),
@@ -210,16 +231,12 @@ impl Asked {
                 let level = value.parse().ok().filter(|level| *level <= 9);
                 self.level = level.ok_or_else(|| wrong("levels are 0 to 9".to_owned()))?;
             }
-            "SOCI_BASE" => {
-                self.base = match value {
-                    "true" | "1" => true,
-                    "false" | "0" => false,
-                    _ => return Err(wrong("it is true or false".to_owned())),
-                }
-            }
+            "SOCI_BASE" => self.base = truth(value).map_err(wrong)?,
             "SOCI_PREFETCH" => self.settings.prefetch = list(value).map(str::to_owned).collect(),
             // Together, when all were seen.
             "SOCI_POLICY" | "SOCI_POLICY_PARAMS" => {}
+            "SOCI_POLICY_LIMITS" => self.policies.limits = Bounds::parse(value).map_err(wrong)?,
+            "SOCI_POLICY_FALLBACK" => self.policies.fallback = truth(value).map_err(wrong)?,
             "SOCI_VERSION" if value == "v2" || value == "2" => {}
             "SOCI_VERSION" => {
                 return Err(wrong(
@@ -238,11 +255,19 @@ impl Asked {
             found.map_or("", |(_, value)| value.as_str())
         };
         let (value, parameters) = (last("SOCI_POLICY"), last("SOCI_POLICY_PARAMS"));
-        self.settings.policies = Chosen::parse(value, parameters).map_err(|why| {
+        let named = Wanted::parse(value, parameters).map_err(|why| {
             let name = "SOCI_POLICY";
             let value = value.to_owned();
             OptionError::Value { name, value, why }
         })?;
+        let Wanted {
+            limits, fallback, ..
+        } = self.policies;
+        self.policies = Wanted {
+            limits,
+            fallback,
+            ..named
+        };
         Ok(())
     }
 
@@ -259,6 +284,14 @@ impl Asked {
             return Err(OptionError::NoRepository { output, what });
         }
         Ok(())
+    }
+}
+
+fn truth(value: &str) -> Result<bool, String> {
+    match value {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err("it is true or false".to_owned()),
     }
 }
 
@@ -329,6 +362,8 @@ mod tests {
             ("SOCI_COMPRESSION_LEVEL", "10", "0 to 9"),
             ("SOCI_REPO", "UPPER CASE", "reference"),
             ("SOCI_VERSION", "v1", "create"),
+            ("SOCI_POLICY", "nobody", "no policy"),
+            ("SOCI_POLICY_LIMITS", "fuel=0", "fuel=MILLIONS"),
         ] {
             let text = message(&[(&format!("build-arg:{name}"), value)]);
             assert!(text.contains(why), "{name}={value}: {text}");
@@ -358,11 +393,13 @@ mod tests {
             ("SOCI_PREFETCH", "/a,/b"),
             ("SOCI_POLICY", "span=adaptive;store-incompressible"),
             ("SOCI_POLICY_PARAMS", "{}"),
+            ("SOCI_POLICY_LIMITS", "fuel=1"),
+            ("SOCI_POLICY_FALLBACK", "true"),
             ("SOCI_VERSION", "v2"),
             ("SOCI_PLAIN_HTTP", "registry.example:5000"),
         ] {
             take(&[(&format!("build-arg:{name}"), value)]).0.unwrap();
         }
-        assert_eq!(KNOWN.len(), 11);
+        assert_eq!(KNOWN.len(), 13);
     }
 }

@@ -8,9 +8,10 @@ use sociable_buildkit::gateway::Warning;
 use sociable_buildkit::llb::{Graph, Merge, Output, files::Files};
 use sociable_buildkit::{Error, Gateway, Reply};
 use sociable_oci::{Descriptor, Digest, Index};
+use sociable_policy::Policies;
 use sociable_soci::outcome::LayerOutcome;
 use sociable_soci::parts::{self, Assembly, Image};
-use sociable_soci::{Cancel, Run, Silent};
+use sociable_soci::{Cancel, IndexSettings, Run, Silent};
 
 use crate::build::{Built, Layer};
 use crate::options::{self, Asked};
@@ -116,7 +117,11 @@ async fn assemble(
     built: &[Built],
     images: &[Image],
 ) -> Result<Assembly, Error> {
-    let settings = workshop.asked.settings.index_settings();
+    let settings = workshop.asked.settings.index_settings(Policies::default());
+    let settings = IndexSettings {
+        decided: workshop.asked.settings.policies.clone(),
+        ..settings
+    };
     let cancel = Cancel::new();
     let run = Run {
         progress: &Silent,
@@ -126,7 +131,36 @@ async fn assemble(
     let assembly = parts::assemble(images, &settings, run)
         .map_err(|e| Error::message(sociable_soci::chain(&e)))?;
     report(workshop.gateway, built, &assembly).await?;
+    report_prefetch(workshop.gateway, built, &assembly).await?;
     Ok(assembly)
+}
+
+/// Says which files to prefetch no indexed layer has.
+async fn report_prefetch(
+    gateway: &Gateway,
+    built: &[Built],
+    assembly: &Assembly,
+) -> Result<(), Error> {
+    let platforms = assembly.report.iter().flat_map(|report| &report.platforms);
+    for platform in platforms.filter(|platform| !platform.prefetch_missing.is_empty()) {
+        let of = |built: &&Built| built.target.platform.to_string() == platform.platform;
+        let Some(about) = built.iter().find(of).and_then(|b| b.target.head.as_ref()) else {
+            continue;
+        };
+        gateway
+            .warn(Warning {
+                about: about.digest().to_owned(),
+                short: format!(
+                    "SociablePrefetchMissing: no indexed layer of the image for {} has {}",
+                    platform.platform,
+                    platform.prefetch_missing.join(", ")
+                ),
+                detail: Vec::new(),
+                url: String::new(),
+            })
+            .await?;
+    }
+    Ok(())
 }
 
 /// Says for which platforms there is no index, and why.

@@ -19,6 +19,8 @@ pub(crate) struct Workshop<'a> {
     /// The image of this program, and the graph that it is in.
     pub(crate) engine: &'a Output,
     pub(crate) graph: &'a Graph,
+    /// The policies, if there are any, for steps that make layers.
+    pub(crate) policies: Option<&'a Output>,
 }
 
 /// A step: what it makes, and what it answers.
@@ -37,6 +39,11 @@ pub(crate) struct Given<'a> {
     pub(crate) upper: Option<&'a Output>,
     pub(crate) blob: Option<&'a Output>,
     pub(crate) layout: Option<&'a Output>,
+    pub(crate) policies: Option<&'a Output>,
+    /// The build context with files of policies.
+    pub(crate) context: Option<&'a Output>,
+    /// Components that were fetched.
+    pub(crate) fetched: &'a [Output],
     /// With network, credentials and certificates.
     pub(crate) registry: bool,
     /// Is done in every build.
@@ -62,8 +69,15 @@ impl Workshop<'_> {
             (place::UPPER, given.upper),
             (place::BLOB, given.blob),
             (place::LAYOUT, given.layout),
+            (place::POLICIES, given.policies),
         ] {
             exec.read_only_unhashed(at, what);
+        }
+        if let Some(context) = given.context {
+            exec.read_only(place::CONTEXT, context);
+        }
+        for (number, component) in given.fetched.iter().enumerate() {
+            exec.read_only(&place::fetched(number), component);
         }
         let out = exec.output(place::OUT, None);
         let answer = exec.output(place::ANSWER, None);

@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use sociable_oci::{Descriptor, Digest, Platform};
+use sociable_policy::Policies;
 use sociable_soci::IndexSettings;
 use sociable_soci::parts::Part;
+use sociable_soci::record::Used;
 
-use crate::policy::Chosen;
+use crate::policy::Wanted;
 
 /// The environment variable that holds a [`Task`], JSON.
 pub(crate) const VARIABLE: &str = "SOCIABLE_TASK";
@@ -22,6 +24,10 @@ pub(crate) mod place {
     pub(crate) const BLOB: &str = "/blob";
     /// An image layout to be pushed.
     pub(crate) const LAYOUT: &str = "/layout";
+    /// Policies that are ready to be loaded.
+    pub(crate) const POLICIES: &str = "/policies";
+    /// The build context with files of policies.
+    pub(crate) const CONTEXT: &str = "/context";
     /// Blobs that the step makes: a part of an image layout.
     pub(crate) const OUT: &str = "/out";
     /// The step's answer, and nothing else.
@@ -30,12 +36,19 @@ pub(crate) mod place {
     pub(crate) const CREDENTIALS: &str = "/run/secrets/soci-registry";
     /// Certificates to trust, PEM, if the user hands them over.
     pub(crate) const CERTIFICATES: &str = "/run/secrets/soci-ca";
+
+    /// A component that was fetched.
+    pub(crate) fn fetched(number: usize) -> String {
+        format!("/fetched/{number}")
+    }
 }
 
 /// The answer of a step that tried gently, and in vain.
 pub(crate) const NOT_READ: &[u8] = b"not read";
 /// The file with a step's answer.
 pub(crate) const ANSWER_FILE: &str = "answer.json";
+/// The file that a component is.
+pub(crate) const COMPONENT_FILE: &str = "policy.wasm";
 /// The file that a base image's blob is.
 pub(crate) const BLOB_FILE: &str = "blob";
 
@@ -70,6 +83,18 @@ pub(crate) enum Task {
         /// There is another way: try once, and answer with [`NOT_READ`] rather than fail.
         gently: bool,
     },
+    /// Answers with the digest that a tag has.
+    Resolve { from: Remote },
+    /// Fetches a component. Answers with `{}`.
+    Component { from: Remote },
+    /// Makes policies ready to be loaded. Answers with what is recorded of them, a list of [`Used`].
+    Policies {
+        wanted: Wanted,
+        /// The components that were fetched, with digests.
+        pinned: Vec<String>,
+        /// A new version of this program compiles them anew.
+        by: String,
+    },
     /// Pushes what the layout lists: what has a tag, under it; what has none, by its digest, or under the tags of the references
     /// themselves. Answers with `{}`.
     Push {
@@ -82,7 +107,7 @@ pub(crate) enum Task {
 /// Something in a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Remote {
-    /// `HOST/REPOSITORY@DIGEST`.
+    /// `HOST/REPOSITORY[:TAG][@DIGEST]`.
     pub(crate) reference: String,
     pub(crate) plain_http: Vec<String>,
 }
@@ -93,19 +118,20 @@ pub(crate) struct Settings {
     pub(crate) span_size: u64,
     pub(crate) min_layer_size: u64,
     pub(crate) prefetch: Vec<String>,
-    /// Who decides.
-    pub(crate) policies: Chosen,
+    /// Who decides: which policies [`place::POLICIES`] holds.
+    pub(crate) policies: Vec<Used>,
     /// A new version of this program makes all steps anew.
     pub(crate) by: String,
 }
 
 impl Settings {
-    pub(crate) fn index_settings(&self) -> IndexSettings {
+    /// With the policies that a step has loaded.
+    pub(crate) fn index_settings(&self, policies: Policies) -> IndexSettings {
         IndexSettings {
             span_size: self.span_size,
             min_layer_size: self.min_layer_size,
             prefetch: self.prefetch.clone(),
-            policies: self.policies.policies(),
+            policies,
             build_tool_identifier: self.by.clone(),
             ..IndexSettings::default()
         }

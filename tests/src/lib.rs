@@ -23,6 +23,7 @@
 
 pub mod archive;
 pub mod compress;
+pub mod console;
 pub mod daemons;
 pub mod frontend;
 pub mod http;
@@ -44,7 +45,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-pub use run::{Measured, Run, measured, run, sociable};
+pub use run::{Measured, Run, measured, run, run_for, sociable};
 
 /// The identifier the vectors were made with: it is inside the bytes of every zTOC.
 pub const REFERENCE_TOOL: &str = "AWS SOCI CLI v0.2";

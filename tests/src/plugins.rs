@@ -24,6 +24,18 @@ pub fn component(name: &str) -> Option<PathBuf> {
     None
 }
 
+/// The file of a policy in JavaScript or Python: `ml-weights`. Where they were not built, says so and gives nothing.
+pub fn interpreted(name: &str) -> Option<PathBuf> {
+    let dir = std::env::var_os("SOCIABLE_PLUGINS_INTERPRETED").map(PathBuf::from);
+    let dir = dir.unwrap_or_else(|| crate::here().join("../plugins/dist"));
+    let file = dir.join(format!("{name}.wasm"));
+    if file.is_file() {
+        return Some(file);
+    }
+    skip("policies in JavaScript and Python: they were not built (plugins/build.sh)");
+    None
+}
+
 /// A component that is kept as text under `tests/policies`.
 ///
 /// # Panics

@@ -28,6 +28,7 @@ mod hostile;
 mod image_vectors;
 mod images;
 mod interop;
+mod kit;
 mod layer_vectors;
 mod memory;
 mod pack;

@@ -4,36 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use sociable_tests::console::commands;
 use sociable_tests::rng::Rng;
 use sociable_tests::{run, skip, sociable, temp_dir};
 
 use crate::none;
-
-/// The lines that a reader types: those behind `$ ` in blocks marked `console`, with what they go on to.
-fn commands(text: &str) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    let (mut inside, mut goes_on) = (false, false);
-    for line in text.lines() {
-        match (line, inside) {
-            ("```console", false) => inside = true,
-            ("```", true) => inside = false,
-            (line, true) => {
-                if goes_on {
-                    let last = found.last_mut().expect("a line that goes on");
-                    last.push('\n');
-                    last.push_str(line);
-                } else if let Some(command) = line.strip_prefix("$ ") {
-                    found.push(command.to_owned());
-                } else {
-                    continue;
-                }
-                goes_on = line.ends_with('\\');
-            }
-            _ => {}
-        }
-    }
-    found
-}
 
 /// What the README packs: some library of files, and a file that everybody knows.
 fn rootfs(dir: &Path) {

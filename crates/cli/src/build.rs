@@ -12,6 +12,7 @@
 //! | which words are ours and which docker's | [`sort`] |
 //! | what an `-o`, `--push` or `--load` means | [`output`], [`export`] |
 //! | build arguments, secrets, the command | [`plan`], [`secret`] |
+//! | policies and their files | [`policies`] |
 //! | running docker, what to say when it is missing | [`docker`] |
 //! | what is looked up afterwards | [`made`] |
 
@@ -21,6 +22,7 @@ mod flags;
 pub(crate) mod made;
 pub(crate) mod output;
 pub(crate) mod plan;
+pub(crate) mod policies;
 mod secret;
 pub(crate) mod sort;
 

@@ -18,11 +18,12 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
 
 /// `1 layer`, `2 layers`.
 pub(crate) fn count(number: usize, one: &str) -> String {
-    if number == 1 {
-        format!("1 {one}")
-    } else {
-        format!("{number} {one}s")
-    }
+    count_of(number, one, &format!("{one}s"))
+}
+
+/// As [`count`], of what has another plural.
+pub(crate) fn count_of(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// Text that comes from outside, without control characters that a terminal would obey.

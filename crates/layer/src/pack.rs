@@ -9,6 +9,8 @@
 //! The bytes depend on the entries, the level and the planner; not on the number of threads, nor
 //! on how contents arrive.
 //!
+//! [`pack_plain`] and [`pack_zstd`] make layers that are not gzip, where somebody wants them.
+//!
 //! [`pack_dir`] packs what a [`Walk`] finds. Others make their own entries: [`PackEntry`].
 //! [`pack_tar`] takes a tar that exists, and leaves its bytes as they are.
 
@@ -17,6 +19,7 @@ mod entry;
 mod error;
 mod levels;
 mod order;
+mod plain;
 mod tar;
 
 use std::io::{self, Read, Write};
@@ -40,6 +43,7 @@ use levels::FileLevels;
 pub use entry::{PackEntry, SourceError};
 pub use error::PackError;
 pub use order::arranged;
+pub use plain::{Unindexed, pack_plain, pack_zstd};
 pub use tar::{PackedTar, pack_tar};
 
 /// The level at which layers are compressed unless asked otherwise.
@@ -173,13 +177,18 @@ pub fn pack<E: PackEntry>(
     })
 }
 
-/// Deflaters for so many threads.
-fn settings(level: u8, jobs: usize, limits: Limits) -> Result<Settings, PackError> {
+/// How many threads compress.
+fn threads(jobs: usize) -> usize {
     let jobs = match jobs {
         0 => std::thread::available_parallelism().map_or(1, NonZero::get),
         jobs => jobs,
     };
-    let deflaters = (0..jobs.min(MAX_JOBS))
+    jobs.min(MAX_JOBS)
+}
+
+/// Deflaters for so many threads.
+fn settings(level: u8, jobs: usize, limits: Limits) -> Result<Settings, PackError> {
+    let deflaters = (0..threads(jobs))
         .map(|_| Deflater::new(level).ok_or(PackError::Level(level)))
         .collect::<Result<_, _>>()?;
     Ok(Settings {

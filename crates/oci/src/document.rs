@@ -557,7 +557,7 @@ fn check_version(what: &'static str, version: i64) -> Result<(), DocumentError> 
     }
 }
 
-fn go_bytes<T: Serialize>(document: &T) -> Vec<u8> {
+pub(crate) fn go_bytes<T: Serialize>(document: &T) -> Vec<u8> {
     json::to_vec(document)
         .expect("documents have string keys only, and writing to memory does not fail")
 }

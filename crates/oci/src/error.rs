@@ -71,6 +71,14 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// Something else than a WebAssembly component.
+    #[error("{place} holds no WebAssembly component: {why}")]
+    NoComponent {
+        /// The image.
+        place: String,
+        /// Why.
+        why: String,
+    },
     /// A Docker archive with several images, or without the one asked for.
     #[error("{place} {}; it holds {}", which(wanted.as_deref()), images.join(", "))]
     WhichImage {

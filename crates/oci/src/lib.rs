@@ -89,6 +89,7 @@ mod tar_read;
 mod tar_write;
 pub mod transport;
 pub mod walk;
+pub mod wasm;
 
 pub use access::Access;
 pub use digest::{Algorithm, Digest, Hasher, Verifier, VerifyError, VerifyingReader};

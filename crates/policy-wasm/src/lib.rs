@@ -87,6 +87,10 @@ pub struct Description {
     pub parameters: String,
     /// What it decides.
     pub interfaces: Vec<Interface>,
+    /// The interfaces that it needs, `PACKAGE/INTERFACE@VERSION`.
+    pub imports: Vec<String>,
+    /// The interfaces that it has, likewise.
+    pub exports: Vec<String>,
     /// SHA-256 of the component, `sha256:…`.
     pub digest: String,
 }
@@ -171,14 +175,17 @@ impl Opened {
         let component = Component::from_binary(&host.engine, bytes)
             .map_err(|error| no_component(error.root_cause().to_string()))?;
         let kind = component.component_type();
-        for (import, _) in kind.imports(&host.engine) {
+        let imports: Vec<String> = (kind.imports(&host.engine))
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        for import in &imports {
             let known = import
                 .strip_prefix(PACKAGE)
                 .is_some_and(|rest| rest.starts_with("/log@") || rest.starts_with("/types@"));
             if !known {
                 return Err(LoadError::Import {
                     place: place.to_owned(),
-                    import: import.to_owned(),
+                    import: import.clone(),
                 });
             }
         }
@@ -244,6 +251,8 @@ impl Opened {
                 summary: said.summary,
                 parameters: said.parameters,
                 interfaces,
+                imports,
+                exports,
                 digest: format!("sha256:{}", hex::encode(sha2::Sha256::digest(bytes))),
             },
         })

@@ -50,27 +50,28 @@ pub trait CompressionPolicy: Send + Sync + fmt::Debug {
     fn identity(&self) -> String;
 }
 
-/// Asks at which gzip level, 0 to 9, to compress a layer, and checks the answer; `None`: as it was asked for.
+/// Asks how to compress a layer, and checks the answer; `None`: as it was asked for.
 ///
 /// # Errors
-/// The policy's; or its answer is none that can be followed: layers are packed with gzip.
-pub fn layer_level(levels: &mut dyn Levels) -> Result<Option<u8>, PolicyError> {
-    let refused = |name: &str, why| PolicyError::new(name, "compression.choose", why);
-    match levels.layer()? {
-        None => Ok(None),
+/// The policy's; or there is no such level.
+pub fn layer_choice(levels: &mut dyn Levels) -> Result<Option<Choice>, PolicyError> {
+    let choice = levels.layer()?;
+    let wrong = match choice {
         Some(Choice {
             format: Format::Gzip,
             level,
-        }) if level <= LAST => Ok(Some(level)),
+        }) if level > LAST => no_level(level),
         Some(Choice {
-            format: Format::Gzip,
+            format: Format::Zstd,
             level,
-        }) => Err(refused(levels.name(), no_level(level))),
-        Some(Choice { format, .. }) => {
-            let why = format!("layers are packed with gzip here, and not as {format:?}");
-            Err(refused(levels.name(), why))
-        }
-    }
+        }) if !ZSTD_LEVELS.contains(&level) => format!(
+            "there is no zstd level {level}, only {} to {}",
+            ZSTD_LEVELS.start(),
+            ZSTD_LEVELS.end()
+        ),
+        _ => return Ok(choice),
+    };
+    Err(PolicyError::new(levels.name(), "compression.choose", wrong))
 }
 
 /// Asks at which gzip level, 0 to 9, to compress a file, and checks the answer; `None`: at the layer's.
@@ -93,6 +94,8 @@ pub fn file_level(
 
 /// gzip's last level.
 const LAST: u8 = 9;
+/// zstd's levels: 1 (fastest) to 19 (smallest that needs no more memory to unpack).
+pub const ZSTD_LEVELS: std::ops::RangeInclusive<u8> = 1..=19;
 
 fn no_level(level: u8) -> String {
     format!("there is no gzip level {level}, only 0 to {LAST}")

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::compression::{self, Choice, CompressionPolicy, Format, Levels, Sample};
+use crate::compression::{self, Choice, CompressionPolicy, Levels, Sample};
 use crate::order::{self, OrderPolicy};
 use crate::prefetch::{PrefetchPolicy, Target};
 use crate::selection::{SelectionPolicy, Verdict};
@@ -186,10 +186,10 @@ struct FileLevels {
 }
 
 impl FileLevels {
-    fn ask(
+    fn ask<T>(
         &mut self,
-        ask: impl FnOnce(&mut dyn Levels) -> Result<Option<u8>, PolicyError>,
-    ) -> Option<u8> {
+        ask: impl FnOnce(&mut dyn Levels) -> Result<Option<T>, PolicyError>,
+    ) -> Option<T> {
         if self.failed {
             return None;
         }
@@ -207,9 +207,7 @@ impl Levels for FileLevels {
     }
 
     fn layer(&mut self) -> Result<Option<Choice>, PolicyError> {
-        let level = self.ask(compression::layer_level);
-        let format = Format::Gzip;
-        Ok(level.map(|level| Choice { format, level }))
+        Ok(self.ask(compression::layer_choice))
     }
 
     fn file(&mut self, entry: &Entry<'_>, sample: Sample) -> Result<Option<u8>, PolicyError> {

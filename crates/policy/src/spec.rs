@@ -90,14 +90,7 @@ impl Spec {
         text: &str,
         read: &dyn Fn(&str) -> io::Result<Vec<u8>>,
     ) -> Result<Self, SpecError> {
-        let (interface, rest) = match text.split_once('=') {
-            Some((name, rest)) => match Interface::named(name) {
-                Some(interface) => (Some(interface), rest),
-                None => (None, text),
-            },
-            None => (None, text),
-        };
-        let (reference, parameters) = rest.split_once('=').unwrap_or((rest, ""));
+        let (interface, reference, parameters) = parts(text);
         if reference.is_empty() {
             return Err(SpecError::Empty(text.to_owned()));
         }
@@ -107,6 +100,73 @@ impl Spec {
             parameters: parse_parameters(reference, parameters, read)?,
         })
     }
+}
+
+fn parts(text: &str) -> (Option<Interface>, &str, &str) {
+    let (interface, rest) = match text.split_once('=') {
+        Some((name, rest)) => match Interface::named(name) {
+            Some(interface) => (Some(interface), rest),
+            None => (None, text),
+        },
+        None => (None, text),
+    };
+    let (reference, parameters) = rest.split_once('=').unwrap_or((rest, ""));
+    (interface, reference, parameters)
+}
+
+/// Several, separated by semicolons; those within JSON do not count.
+#[must_use]
+pub fn list(text: &str) -> Vec<&str> {
+    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+    let separates = |c: char| {
+        if quoted {
+            quoted = escaped || c != '"';
+            escaped = !escaped && c == '\\';
+            return false;
+        }
+        match c {
+            '{' | '[' => depth += 1,
+            '}' | ']' => depth = depth.saturating_sub(1),
+            '"' => quoted = depth > 0,
+            _ => {}
+        }
+        c == ';' && depth == 0
+    };
+    let parts = text.split(separates).map(str::trim);
+    parts.filter(|part| !part.is_empty()).collect()
+}
+
+/// What somebody wrote, with other names for the policy and for the files that parameters are in.
+#[must_use]
+pub fn renamed(text: &str, rename: &mut dyn FnMut(Named<'_>) -> String) -> String {
+    let (interface, reference, parameters) = parts(text);
+    let mut out = interface.map_or_else(String::new, |interface| format!("{interface}="));
+    out.push_str(&rename(Named::Policy(reference)));
+    if parameters.trim_start().starts_with(['{', '[']) {
+        return out + "=" + parameters;
+    }
+    let pairs = parameters.split(',').filter(|pair| !pair.is_empty());
+    for (number, pair) in pairs.enumerate() {
+        out.push(if number == 0 { '=' } else { ',' });
+        match pair.split_once("=@") {
+            Some((name, file)) if !name.contains('=') => {
+                out.push_str(name);
+                out.push_str("=@");
+                out.push_str(&rename(Named::File(file)));
+            }
+            _ => out.push_str(pair),
+        }
+    }
+    out
+}
+
+/// What [`renamed`] can give another name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named<'a> {
+    /// A policy.
+    Policy(&'a str),
+    /// A file that holds a parameter.
+    File(&'a str),
 }
 
 /// Reads parameters of the policy called `reference`; `read` reads files.
@@ -218,6 +278,33 @@ mod tests {
             spec(None, "oci://host:5000/x:1@sha256:0", json!({"a": "b=c"}))
         );
         assert_eq!(parse("./span"), spec(None, "./span", json!({})));
+    }
+
+    #[test]
+    fn several() {
+        assert_eq!(list(" a ;b=c;; "), ["a", "b=c"]);
+        let json = r#"x={"a": "\";}", "b": [";"]}"#;
+        assert_eq!(list(&format!("{json};y")), [json, "y"]);
+        assert_eq!(list("x=a=\"b;c"), ["x=a=\"b", "c"]);
+    }
+
+    #[test]
+    fn other_names() {
+        let other = |text: &str| {
+            renamed(text, &mut |named| match named {
+                Named::Policy(name) => format!("p/{name}"),
+                Named::File(name) => format!("f/{name}"),
+            })
+        };
+        assert_eq!(
+            other("span=x.wasm=trace=@a,b=c"),
+            "span=p/x.wasm=trace=@f/a,b=c"
+        );
+        assert_eq!(
+            other("x.wasm={\"a\": \"=@b\"}"),
+            "p/x.wasm={\"a\": \"=@b\"}"
+        );
+        assert_eq!(other("x"), "p/x");
     }
 
     #[test]

@@ -24,7 +24,6 @@ use crate::outcome::{IndexedLayer, LayerOutcome, SkipReason};
 use crate::prefetch::Prefetch;
 use crate::prior::Prior;
 use crate::progress::Run;
-use crate::record::record;
 use crate::settings::IndexSettings;
 use crate::soci_index::{CONFIG, SociIndex, Version};
 
@@ -378,7 +377,7 @@ fn build_index(
     let (prefetch, prefetch_missing) = build_prefetch(job, image, &indexed)?;
     let tool = &job.settings.build_tool_identifier;
     let mut index = SociIndex::new(version, tool, &image.descriptor, ztocs, prefetch);
-    if let Some(record) = record(&job.settings.policies) {
+    if let Some(record) = job.settings.record() {
         index.annotations.insert(POLICIES.to_owned(), record);
     }
     let (bytes, mut descriptor) = index.encode();

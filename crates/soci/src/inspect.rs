@@ -10,6 +10,7 @@ use crate::found::{self, FoundIndex};
 use crate::image::{Image, Kind, PlatformImage, Platforms};
 use crate::names::{BUILD_TOOL, DISABLE_XATTRS};
 use crate::prefetch::{Prefetch, SpanRange};
+use crate::record::{self, Used};
 use crate::soci_index::{Version, layer_of};
 
 /// An image.
@@ -62,6 +63,9 @@ pub struct IndexInfo {
     pub ztocs: usize,
     /// Bytes of all its zTOCs: what a start fetches before anything else.
     pub ztoc_bytes: u64,
+    /// Policies that decided, where some did and it was recorded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<Used>,
     /// Spans to prefetch, by layer.
     pub prefetch: Vec<PrefetchInfo>,
 }
@@ -201,6 +205,7 @@ fn index_info(source: &dyn Source, found: &FoundIndex) -> Result<IndexInfo> {
         build_tool_identifier: found.index.annotations.get(BUILD_TOOL).cloned(),
         ztocs: found.index.ztocs.len(),
         ztoc_bytes: found.index.ztocs.iter().map(|ztoc| ztoc.size).sum(),
+        policies: record::read(&found.index.annotations),
         prefetch,
     })
 }

@@ -49,6 +49,7 @@ pub mod settings;
 pub mod single;
 pub mod size;
 pub mod soci_index;
+pub mod span_map;
 pub mod stream;
 pub mod tree;
 pub mod verify;

@@ -6,16 +6,17 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use sociable_layer::pack::{PackEntry, SourceError, entries};
+use sociable_layer::pack::{PackEntry, SourceError, entries, pack_plain, pack_zstd};
 use sociable_layer::{PackError, PackOptions};
 use sociable_oci::document::History;
 use sociable_oci::{
     BlobWriter, Config, Descriptor, Digest, Hashing, Index, Manifest, Platform, Sink, Source,
     media_type,
 };
-use sociable_policy::Layer;
-use sociable_policy::compression::{Levels, layer_level};
+use sociable_policy::compression::{Choice, Format, Levels, layer_choice};
+use sociable_policy::{Interface, Layer};
 use sociable_tar::walk;
+use sociable_ztoc::{Sha256, Ztoc};
 
 use crate::cache::Cache;
 use crate::convert::{Report, assemble};
@@ -23,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::image::{PlatformImage, config};
 use crate::layers::{self, Job};
 use crate::names::INDEX_DIGEST;
-use crate::outcome::LayerOutcome;
+use crate::outcome::{LayerOutcome, SkipReason};
 use crate::parts::Part;
 use crate::progress::{Event, Run};
 use crate::repack::{Packing, Plain, Repacked};
@@ -209,10 +210,19 @@ pub(crate) fn layer<E: PackEntry>(
         Some(compression) => Some(compression.levels(&facts)?),
         None => None,
     };
-    let level = match &mut levels {
-        Some(levels) => layer_level(&mut **levels)?.unwrap_or(level),
-        None => level,
+    let chosen = match &mut levels {
+        Some(levels) => layer_choice(&mut **levels)?,
+        None => None,
     };
+    let Choice { format, level } = chosen.unwrap_or(Choice {
+        format: Format::Gzip,
+        level,
+    });
+    if let Some(consequence) = consequence(format) {
+        let policy = policies.name_of(Interface::Compression);
+        let note = format!("policy {policy} packs {consequence}");
+        run.progress.event(&Event::Note(&note));
+    }
     let mut seen = 0;
     let mut progress = |at: sociable_layer::pack::Progress| {
         let bytes = at.bytes.saturating_sub(seen);
@@ -233,16 +243,20 @@ pub(crate) fn layer<E: PackEntry>(
         progress: Some(&mut progress),
     };
     let packed = match policies.order() {
-        Some(order) => sociable_layer::pack::arranged(entries, order, &facts).and_then(|entries| {
-            sociable_layer::pack(entries.into_iter().map(Ok), &mut out, options)
-        }),
-        None => sociable_layer::pack(entries, &mut out, options),
+        Some(order) => sociable_layer::pack::arranged(entries, order, &facts)
+            .and_then(|entries| blob(format, entries.into_iter().map(Ok), &mut out, options)),
+        None => blob(format, entries, &mut out, options),
     };
     let packed =
         packed.map_err(|error| pack_error(error, run, job.sink, place, || place.to_owned()))?;
     let digest = Digest::from_sha256(packed.digest.0);
     out.writer.commit_trusted(&digest, packed.size)?;
-    let layer = Descriptor::new(media_type::OCI_LAYER_GZIP, digest, packed.size);
+    let media_type = match format {
+        Format::Gzip => media_type::OCI_LAYER_GZIP,
+        Format::Zstd => media_type::OCI_LAYER_ZSTD,
+        Format::None => media_type::OCI_LAYER,
+    };
+    let layer = Descriptor::new(media_type, digest, packed.size);
     let facts = Layer {
         min_layer_size: minimum,
         packing: true,
@@ -250,10 +264,14 @@ pub(crate) fn layer<E: PackEntry>(
     };
     let outcome = if let Some(reason) = job.settings.unwanted(&facts)? {
         LayerOutcome::Skipped(reason)
-    } else {
+    } else if let Some(ztoc) = &packed.ztoc {
         // While packing a policy decides otherwise than about the layer as it is.
         let cache = job.cache.filter(|_| job.settings.are_the_references());
-        LayerOutcome::Indexed(layers::store(Job { cache, ..job }, &layer, &packed.ztoc)?)
+        LayerOutcome::Indexed(layers::store(Job { cache, ..job }, &layer, ztoc)?)
+    } else {
+        LayerOutcome::Skipped(SkipReason::Format {
+            format: "zstd".to_owned(),
+        })
     };
     run.progress.event(&Event::Done {
         layer: &layer,
@@ -263,6 +281,55 @@ pub(crate) fn layer<E: PackEntry>(
         layer,
         diff_id: Digest::from_sha256(packed.diff_id.0),
         outcome,
+    })
+}
+
+/// What it means to pack a layer otherwise than with gzip.
+fn consequence(format: Format) -> Option<&'static str> {
+    match format {
+        Format::Gzip => None,
+        Format::Zstd => Some(
+            "a layer with zstd: it gets no index, and a node fetches all of it before it starts",
+        ),
+        Format::None => Some(
+            "a layer as a plain tar: it is loaded lazily, in spans of equal size, and nothing in it is compressed on the wire",
+        ),
+    }
+}
+
+/// A layer that was packed.
+struct Blob {
+    digest: Sha256,
+    size: u64,
+    diff_id: Sha256,
+    /// None for zstd.
+    ztoc: Option<Ztoc>,
+}
+
+fn blob<E: PackEntry>(
+    format: Format,
+    entries: impl IntoIterator<Item = Result<E, SourceError>>,
+    out: impl Write + Send,
+    options: PackOptions<'_>,
+) -> Result<Blob, PackError> {
+    let packed = match format {
+        Format::Gzip => sociable_layer::pack(entries, out, options)?,
+        Format::None => pack_plain(entries, out, options)?,
+        Format::Zstd => {
+            let packed = pack_zstd(entries, out, options)?;
+            return Ok(Blob {
+                digest: packed.digest,
+                size: packed.size,
+                diff_id: packed.diff_id,
+                ztoc: None,
+            });
+        }
+    };
+    Ok(Blob {
+        digest: packed.digest,
+        size: packed.size,
+        diff_id: packed.diff_id,
+        ztoc: Some(packed.ztoc),
     })
 }
 

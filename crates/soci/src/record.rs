@@ -3,16 +3,20 @@
 //! `[{"interface":"span","policy":"adaptive","parameters":{"small":1048576}}]`; a component has its `digest` too, and parameters that
 //! are long, such as traces, are named by theirs: `"parametersDigest":"sha256:…"`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sociable_oci::Digest;
-use sociable_policy::Policies;
+use sociable_policy::{About, Interface, Policies};
+
+use crate::names::POLICIES;
 
 /// Parameters of more bytes are recorded by their digest.
 const LONGEST: usize = 512;
 
 /// A policy that decided.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Used {
     /// About what.
@@ -30,28 +34,46 @@ pub struct Used {
     pub parameters_digest: Option<Digest>,
 }
 
-/// What is recorded of policies; `None` where there are none.
-#[must_use]
-pub fn record(policies: &Policies) -> Option<String> {
-    let used = policies.used().iter().map(|(interface, about)| {
+impl Used {
+    /// What is recorded of policies.
+    #[must_use]
+    pub fn all(policies: &Policies) -> Vec<Self> {
+        let used = policies.used().iter();
+        used.map(|(interface, about)| Self::of(*interface, about))
+            .collect()
+    }
+
+    fn of(interface: Interface, about: &About) -> Self {
         let text = about.parameters.to_string();
         let long = text.len() > LONGEST;
         let some = about
             .parameters
             .as_object()
             .is_some_and(|map| !map.is_empty());
-        Used {
+        Self {
             interface: interface.to_string(),
             policy: about.name.clone(),
             digest: about.digest.clone(),
             parameters: (some && !long).then(|| about.parameters.clone()),
             parameters_digest: long.then(|| Digest::sha256_of(text.as_bytes())),
         }
-    });
-    let used: Vec<Used> = used.collect();
+    }
+}
+
+/// What an index's annotations say of policies; nothing, if that cannot be understood.
+#[must_use]
+pub fn read(annotations: &BTreeMap<String, String>) -> Vec<Used> {
+    let record = annotations.get(POLICIES);
+    let used = record.and_then(|record| serde_json::from_str(record).ok());
+    used.unwrap_or_default()
+}
+
+/// The annotation; `None` where no policy decided.
+#[must_use]
+pub fn record(used: &[Used]) -> Option<String> {
     if used.is_empty() {
         return None;
     }
-    let list = sociable_oci::json::to_vec(&used).ok()?;
+    let list = sociable_oci::json::to_vec(used).ok()?;
     String::from_utf8(list).ok()
 }

@@ -8,6 +8,7 @@ use sociable_ztoc::{EncodeError, Encoded, Ztoc};
 
 use crate::names;
 use crate::outcome::SkipReason;
+use crate::record::{self, Used};
 
 /// How layers are indexed: the reference's options under the reference's names, and a few of our own.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub struct IndexSettings {
     pub limits: Limits,
     /// Who decides, where it is not the reference's rules.
     pub policies: Policies,
+    /// Who decided about layers that were made elsewhere, for the record.
+    pub decided: Vec<Used>,
     /// Write zTOCs with equal texts shared. Same content and readers, other bytes than the reference's.
     /// `None`: where spans are not the reference's anyway.
     pub compact: Option<bool>,
@@ -51,6 +54,7 @@ impl Default for IndexSettings {
             allow_unreadable: false,
             limits: Limits::default(),
             policies: Policies::default(),
+            decided: Vec::new(),
             compact: None,
         }
     }
@@ -79,6 +83,13 @@ impl IndexSettings {
             min_layer_size: self.min_layer_size,
             packing: true,
         }
+    }
+
+    /// Who decided, for the record.
+    pub(crate) fn record(&self) -> Option<String> {
+        let here = Used::all(&self.policies);
+        let used: Vec<_> = self.decided.iter().cloned().chain(here).collect();
+        record::record(&used)
     }
 
     /// Why a layer with these facts gets no index, if it gets none: by its size, unless a policy decides.

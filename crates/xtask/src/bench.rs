@@ -2,6 +2,7 @@
 
 mod build;
 mod effect;
+mod policies;
 mod registry;
 
 use std::fs::{self, File};
@@ -31,7 +32,7 @@ struct Tools {
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let (mut rounds, mut markdown) = (3, false);
-    let (mut registry, mut build, mut effect) = (false, false, false);
+    let (mut registry, mut build, mut effect, mut policies) = (false, false, false, false);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -46,8 +47,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             "--registry" => registry = true,
             "--build" => build = true,
             "--effect" => effect = true,
+            "--policies" => policies = true,
             other => bail!(
-                "what is {other:?}? usage: cargo xtask bench [--registry | --build | --effect] [--rounds N] [--markdown]"
+                "what is {other:?}? usage: cargo xtask bench [--registry | --build | --policies | --effect] [--rounds N] [--markdown]"
             ),
         }
     }
@@ -81,6 +83,11 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     };
     if registry {
         registry::run(&tools, rounds, &mut table)?;
+        table.print(rounds);
+        return Ok(());
+    }
+    if policies {
+        policies::run(&tools, rounds, &mut table)?;
         table.print(rounds);
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -50,7 +50,7 @@ impl Arch {
     }
 }
 
-/// The largest that an image may be, in bytes: it is fetched before a build can begin.
+/// The most that is fetched of an image before a build can begin, in bytes: the binary, compressed as it is in its layer.
 const LARGEST: u64 = 25 << 20;
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         archs = vec![Arch::Amd64, Arch::Arm64];
     }
     for arch in &archs {
-        let binary = build(*arch, Profile::Release)?.binary;
+        let binary = build(*arch, Profile::Release, With::Nothing)?.binary;
         let size = fs::metadata(&binary)?.len();
         println!("{} {}", binary.display(), sh::mb(size));
     }
@@ -85,6 +85,14 @@ pub(crate) fn context() -> Result<PathBuf> {
     Ok(dir)
 }
 
+/// What else is built with the frontend, and shares what both are made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum With {
+    Nothing,
+    /// `sociable`, for the tests.
+    Sociable,
+}
+
 /// What was built.
 pub(crate) struct Built {
     /// The frontend.
@@ -94,13 +102,14 @@ pub(crate) struct Built {
 }
 
 /// Builds a static binary.
-pub(crate) fn build(arch: Arch, profile: Profile) -> Result<Built> {
-    let directory = compile(arch, profile)?;
+pub(crate) fn build(arch: Arch, profile: Profile, with: With) -> Result<Built> {
+    let directory = compile(arch, profile, with)?;
     let built = directory.join("sociable-frontend");
-    let size = fs::metadata(&built)?.len();
+    let mut compress = sh::command("gzip", ["-c"]);
+    let size = sh::read(compress.arg(&built))?.len() as u64;
     ensure!(
         size <= LARGEST,
-        "{} is of {}, more than the image may be",
+        "{} has {} when it is compressed, more than the image may have",
         built.display(),
         sh::mb(size)
     );
@@ -114,24 +123,38 @@ pub(crate) fn build(arch: Arch, profile: Profile) -> Result<Built> {
 }
 
 /// Compiles a static binary; the directory that it is in.
-fn compile(arch: Arch, profile: Profile) -> Result<PathBuf> {
-    let musl = format!("{}-unknown-linux-musl", arch.cpu());
-    let mut cargo = sh::cargo(&[
-        "build",
-        "--quiet",
-        "--profile",
-        profile.name(),
-        "--package",
-        "sociable-frontend",
-    ]);
-    // What `crates/buildkit` shows how to do, for the tests.
-    cargo.args(["--bins", "--package", "sociable-buildkit", "--examples"]);
+fn compile(arch: Arch, profile: Profile, with: With) -> Result<PathBuf> {
+    let mut cargo = sh::cargo(&["build", "--quiet", "--profile", profile.name()]);
+    // With the examples: what `crates/buildkit` shows how to do, for the tests.
+    cargo.args(["--package", "sociable-frontend", "--bins"]);
+    cargo.args(["--package", "sociable-buildkit", "--examples"]);
+    if with == With::Sociable {
+        cargo.args(["--package", "sociable"]);
+    }
     cargo
         .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
         .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
         .env("CARGO_PROFILE_QUICK_STRIP", "symbols");
+    let target = statically(&mut cargo, arch)?;
+    sh::run(&mut cargo)?;
+    Ok(sh::target().join(&target).join(profile.name()))
+}
+
+/// Whether it compiles, C parts included; it is not linked.
+pub(crate) fn check(arch: Arch) -> Result<()> {
+    let mut cargo = sh::cargo(&["check", "--quiet", "--package", "sociable-frontend"]);
+    statically(&mut cargo, arch)?;
+    sh::run(&mut cargo)
+}
+
+/// Makes cargo build for an architecture, and link statically; gives the target's name.
+fn statically(cargo: &mut Command, arch: Arch) -> Result<String> {
+    let musl = format!("{}-unknown-linux-musl", arch.cpu());
     let target = if has_std(&musl) {
-        cargo.env(format!("CC_{}", musl.replace('-', "_")), compiler(arch)?);
+        let variable = musl.replace('-', "_");
+        cargo.env(format!("CC_{variable}"), compiler(arch)?);
+        // Some distributions fortify C by themselves, by functions of glibc's.
+        cargo.env(format!("CFLAGS_{variable}"), "-U_FORTIFY_SOURCE");
         if arch != Arch::host() {
             let target = musl.to_uppercase().replace('-', "_");
             cargo.env(format!("CARGO_TARGET_{target}_LINKER"), "rust-lld");
@@ -146,8 +169,8 @@ fn compile(arch: Arch, profile: Profile) -> Result<PathBuf> {
         cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
         format!("{}-unknown-linux-gnu", arch.cpu())
     };
-    sh::run(cargo.args(["--target", &target]))?;
-    Ok(sh::target().join(&target).join(profile.name()))
+    cargo.args(["--target", &target]);
+    Ok(target)
 }
 
 /// What this machine lacks to build for an architecture, if it cannot be got.
@@ -176,15 +199,10 @@ fn has_std(target: &str) -> bool {
             .join("lib")
             .is_dir()
     };
-    there() || quiet(sh::command("rustup", ["target", "add", target])) && there()
+    there() || sh::quiet(sh::command("rustup", ["target", "add", target])) && there()
 }
 
-fn quiet(mut command: Command) -> bool {
-    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-    status.is_ok_and(|status| status.success())
-}
-
-/// A C compiler for `ring`, which needs no C library.
+/// A C compiler for `ring` and `zstd`, which need of a C library what musl has, too.
 fn compiler(arch: Arch) -> Result<String> {
     if arch == Arch::host() {
         return Ok("cc".to_owned());
@@ -200,21 +218,7 @@ fn compiler(arch: Arch) -> Result<String> {
     }
     let compiler = format!("gcc-{}-linux-gnu", arch.cpu().replace('_', "-"));
     let headers = format!("libc6-dev-{}-cross", arch.name());
-    let apt = |args: &[&str]| {
-        let mut apt = sh::command("apt-get", args);
-        apt.env("DEBIAN_FRONTEND", "noninteractive");
-        quiet(apt)
-    };
-    let install = [
-        "install",
-        "--yes",
-        "--no-install-recommends",
-        &compiler,
-        &headers,
-    ];
-    if !apt(&install) && apt(&["update"]) {
-        apt(&install);
-    }
+    sh::apt_install(&[&compiler, &headers]);
     ensure!(
         sh::has(&gcc),
         "no C compiler for {}: install clang, or Debian's {compiler} and {headers}",

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::sh;
 
-const TARGETS: [&str; 3] = ["ztoc_decode", "layer_index", "tar_reader"];
+const TARGETS: [&str; 4] = ["ztoc_decode", "layer_index", "tar_reader", "policies"];
 
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask demo                    packs a real directory, shows the image, reads one file through its index
 cargo xtask test [--fast]           everything: format, lints, docs, tests, the suite, fuzz smoke runs
-cargo xtask bench [--registry | --build | --effect] [--rounds N] [--markdown]
+cargo xtask bench [--registry | --build | --policies | --effect] [--rounds N] [--markdown]
                                     measures against the SOCI Go library, and packing against tar | gzip;
                                     --effect counts what the start of a container fetches
 cargo xtask fuzz [TARGET] [--seconds N]

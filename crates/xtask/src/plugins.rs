@@ -63,3 +63,44 @@ pub(crate) fn build() -> Result<PathBuf> {
     ]))?;
     Ok(target().join(TARGET).join("release"))
 }
+
+/// What there is to do before policies in JavaScript and Python can be built here, if it could not be done.
+pub(crate) fn interpreted_missing() -> Option<String> {
+    let node = || -> Option<u32> {
+        let version = sh::read(&mut sh::command("node", ["--version"])).ok()?;
+        let version = String::from_utf8(version).ok()?;
+        version
+            .trim_start_matches('v')
+            .split('.')
+            .next()?
+            .parse()
+            .ok()
+    };
+    let venv = || sh::quiet(sh::command("python3", ["-c", "import ensurepip, venv"]));
+    if node().is_none() || !sh::has("npm") {
+        sh::apt_install(&["nodejs", "npm"]);
+    }
+    if !venv() {
+        sh::apt_install(&["python3-venv"]);
+    }
+    match node() {
+        Some(version) if version >= NODE && sh::has("npm") => {}
+        found => {
+            return Some(format!(
+                "Node {NODE} or newer with npm is needed; found: {found:?}"
+            ));
+        }
+    }
+    (!venv()).then(|| "Python 3 with venv is needed".to_owned())
+}
+
+/// The oldest Node that the tools for components run on.
+const NODE: u32 = 20;
+
+/// Tests and builds those in JavaScript and Python; the directory in which they are.
+pub(crate) fn interpreted() -> Result<PathBuf> {
+    let plugins = sh::root().join("plugins");
+    let mut build = sh::command("bash", ["build.sh", "file-type-compression", "ml-weights"]);
+    sh::run(build.current_dir(&plugins))?;
+    Ok(plugins.join("dist"))
+}

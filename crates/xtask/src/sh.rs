@@ -193,3 +193,24 @@ pub(crate) fn total(files: &[Found]) -> u64 {
 pub(crate) fn mb(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
+
+/// Installs packages of Debian's, where that is possible without asking.
+pub(crate) fn apt_install(packages: &[&str]) -> bool {
+    let root = read(&mut command("id", ["-u"])).is_ok_and(|id| id == b"0\n");
+    if !root || !has("apt-get") {
+        return false;
+    }
+    let apt = |args: &[&str]| {
+        let mut apt = command("apt-get", args);
+        apt.env("DEBIAN_FRONTEND", "noninteractive");
+        apt.output().is_ok_and(|out| out.status.success())
+    };
+    let install = [&["install", "--yes", "--no-install-recommends"], packages].concat();
+    apt(&install) || apt(&["update"]) && apt(&install)
+}
+
+/// Whether a command succeeds; what it says is of no interest.
+pub(crate) fn quiet(mut command: Command) -> bool {
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}

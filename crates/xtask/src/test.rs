@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::frontend::{self, Arch};
+use crate::frontend::{self, Arch, With};
 use crate::sh::Profile;
 use crate::{fuzz, plugins, sh, stack};
 
@@ -54,19 +54,22 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         Ok(())
     });
     lints(&mut steps);
-    let mut sociable = None;
+    let (mut sociable, mut frontend) = (None, None);
     steps.step("build", || {
-        sociable = Some(sh::sociable(Profile::Quick)?);
-        Ok(())
-    });
-    let mut frontend = None;
-    steps.step("frontend", || {
-        let built = frontend::build(Arch::host(), Profile::Quick)?;
+        // Together: most of what they are made of takes minutes to compile.
+        let built = frontend::build(Arch::host(), Profile::Quick, With::Sociable)?;
         frontend::explains_itself(&built.binary)?;
+        let named = std::env::var_os("SOCIABLE_BIN").map(PathBuf::from);
+        sociable = Some(named.unwrap_or_else(|| built.directory.join("sociable")));
         frontend = Some(built.directory);
         Ok(())
     });
     let plugins = plugins(&mut steps, &skips);
+    let interpreted = if fast {
+        None
+    } else {
+        interpreted_plugins(&mut steps, &skips)
+    };
     let (reference, registries) = go_programs(&mut steps);
     let mut without_stack = None;
     if fast {
@@ -95,20 +98,20 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             suite
                 .env("SOCIABLE_BIN", &sociable)
                 .env("SOCIABLE_SKIP_LOG", &skips);
-            if let Some(reference) = &reference {
-                suite.env("SOCIABLE_REFERENCE", reference);
-            }
+            let built = [
+                ("SOCIABLE_REFERENCE", &reference),
+                ("SOCIABLE_STATIC", &frontend),
+                ("SOCIABLE_REGISTRIES", &registries),
+                ("SOCIABLE_PLUGINS", &plugins),
+                ("SOCIABLE_PLUGINS_INTERPRETED", &interpreted),
+            ];
+            suite.envs(
+                built
+                    .iter()
+                    .filter_map(|(name, path)| Some((name, path.as_ref()?))),
+            );
             if let Some(why) = &without_stack {
                 suite.env("SOCIABLE_WITHOUT_STACK", why);
-            }
-            if let Some(frontend) = &frontend {
-                suite.env("SOCIABLE_STATIC", frontend);
-            }
-            if let Some(registries) = &registries {
-                suite.env("SOCIABLE_REGISTRIES", registries);
-            }
-            if let Some(plugins) = &plugins {
-                suite.env("SOCIABLE_PLUGINS", plugins);
             }
             if fast {
                 suite.env("SOCIABLE_TEST_SCALE", "0.1");
@@ -122,9 +125,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             println!("SKIPPED: {why}");
             fs::write(&skips, format!("{}{why}\n", fs::read_to_string(&skips)?))?;
         } else {
-            steps.step("frontend for arm64", || {
-                frontend::build(Arch::Arm64, Profile::Quick).map(|_| ())
-            });
+            steps.step("frontend for arm64", || frontend::check(Arch::Arm64));
         }
     }
     if !fuzz::possible() {
@@ -170,6 +171,23 @@ fn plugins(steps: &mut Steps, skips: &std::path::Path) -> Option<PathBuf> {
     steps.step("plugins", || {
         plugins::check()?;
         built = Some(plugins::build()?);
+        Ok(())
+    });
+    built
+}
+
+/// Those in JavaScript and Python, tested and built, where there are their tools.
+fn interpreted_plugins(steps: &mut Steps, skips: &std::path::Path) -> Option<PathBuf> {
+    if let Some(why) = plugins::interpreted_missing() {
+        let why = format!("policies in JavaScript and Python: {why}");
+        println!("SKIPPED: {why}");
+        let before = fs::read_to_string(skips).unwrap_or_default();
+        let _ = fs::write(skips, format!("{before}{why}\n"));
+        return None;
+    }
+    let mut built = None;
+    steps.step("plugins in JavaScript and Python", || {
+        built = Some(plugins::interpreted()?);
         Ok(())
     });
     built
@@ -240,20 +258,8 @@ fn install() {
         .into_iter()
         .filter(|(_, program)| !sh::has(program))
         .collect();
-    let root = sh::read(&mut sh::command("id", ["-u"])).is_ok_and(|id| id == b"0\n");
-    if missing.is_empty() || !root || !sh::has("apt-get") {
-        return;
-    }
     for (package, program) in missing {
-        let apt = |args: &[&str]| {
-            let mut apt = sh::command("apt-get", args);
-            apt.env("DEBIAN_FRONTEND", "noninteractive")
-                .output()
-                .is_ok_and(|o| o.status.success())
-        };
-        let install = ["install", "--yes", "--no-install-recommends", package];
-        let installed = apt(&install) || apt(&["update"]) && apt(&install);
-        if !installed {
+        if !sh::apt_install(&[package]) {
             println!(
                 "SKIPPED: {package} could not be installed, so nothing is compressed by {program}"
             );

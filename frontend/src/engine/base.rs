@@ -13,8 +13,8 @@ use sociable_soci::Run;
 use sociable_soci::image::Image;
 use sociable_soci::parts::{self, Part};
 
-use super::EngineError;
 use super::registry::{self, Patience};
+use super::{EngineError, policies};
 use crate::task::{BLOB_FILE, NOT_READ, Remote, Settings, place};
 
 /// Indexes a layer, or copies it, where there are no settings.
@@ -44,7 +44,7 @@ pub(super) fn index(
     };
     Ok(match settings {
         Some(settings) => {
-            let settings = settings.index_settings();
+            let settings = settings.index_settings(policies::load(settings)?);
             parts::index_layer(&*source, layer, diff_id, &*sink, &settings, run)?
         }
         None => parts::copy_layer(&*source, layer, diff_id, &*sink, run)?,

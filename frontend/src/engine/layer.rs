@@ -10,7 +10,7 @@ use sociable_soci::parts::{self, Part};
 use sociable_tar::Header;
 use sociable_tar::diff::{Change, Diff};
 
-use super::EngineError;
+use super::{EngineError, policies};
 use crate::task::{Settings, place};
 
 /// A change as an entry of a layer.
@@ -37,7 +37,7 @@ pub(super) fn pack(
     let changes = Diff::new(lower, Path::new(place::UPPER).to_owned(), epoch);
     let entries = changes.map(|change| change.map(Entry).map_err(SourceError::from));
     let sink = OciDirSink::create(place::OUT)?;
-    let settings = settings.index_settings();
+    let settings = settings.index_settings(policies::load(settings)?);
     let part = parts::pack_layer(entries, &sink, "the layer", &settings, level, run)?;
     Ok(part)
 }

@@ -37,8 +37,15 @@ pub(super) fn registries(
     })
 }
 
+/// What a step wants of a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Errand {
+    Image,
+    Policy,
+}
+
 /// What to do about a refusal.
-pub(super) fn hint(error: &EngineError) -> Option<String> {
+pub(super) fn hint(errand: Errand, error: &EngineError) -> Option<String> {
     let oci = match error {
         EngineError::Oci(error) => error,
         EngineError::Soci(sociable_soci::Error::Oci(error)) => error,
@@ -47,7 +54,7 @@ pub(super) fn hint(error: &EngineError) -> Option<String> {
     let error = match oci {
         sociable_oci::Error::Registry(error) => error,
         sociable_oci::Error::NoSuchImage { .. } | sociable_oci::Error::NoBlob { .. } => {
-            return Some(not_there());
+            return Some(not_there(errand));
         }
         _ => return None,
     };
@@ -66,12 +73,15 @@ pub(super) fn hint(error: &EngineError) -> Option<String> {
         | Failure::Status {
             code: 401 | 403, ..
         } => credentials(),
-        Failure::Status { code: 404, .. } => not_there(),
+        Failure::Status { code: 404, .. } => not_there(errand),
         _ => return None,
     })
 }
 
-fn not_there() -> String {
+fn not_there(errand: Errand) -> String {
+    if errand == Errand::Policy {
+        return "`sociable policy push` puts a policy there".to_owned();
+    }
     "a base image has to be in a registry, since its layers as they were pushed are needed: push it, or leave it out of the index with \
      --build-arg SOCI_BASE=false (with SOCI_OUTPUT=image)"
         .to_owned()
@@ -83,6 +93,6 @@ fn credentials() -> String {
             .to_owned();
     }
     "a build cannot see docker's credentials: hand them over with --secret id=soci-registry,src=$HOME/.docker/config.json \
-     (with helpers, use `sociable build`, which resolves those of the registries that it pushes to)"
+     (with helpers, use `sociable build`, which resolves those of the registries that it pushes to and that policies come from)"
         .to_owned()
 }

@@ -9,15 +9,16 @@
 //! from a registry's garbage collection.
 
 use serde_json::json;
+use sociable_buildkit::llb::files::Files;
 use sociable_buildkit::llb::{Diff, Graph, Merge, Output, Source};
 use sociable_buildkit::{Error, Ref, Reply, reply::Refs};
 use sociable_oci::document::REF_NAME;
 use sociable_oci::{Descriptor, Digest, Manifest, media_type};
-use sociable_soci::names;
 use sociable_soci::parts::Image;
+use sociable_soci::{names, record};
 
 use super::{assemble, config, push, put_together};
-use crate::build::Built;
+use crate::build::{Built, Layer};
 use crate::platform;
 use crate::steps::Workshop;
 
@@ -36,7 +37,8 @@ pub(super) async fn finish(
         })
         .collect();
     let assembly = assemble(workshop, built, &images).await?;
-    if assembly.soci_indexes.iter().all(Option::is_none) {
+    let indexed = assembly.soci_indexes.iter().any(Option::is_some);
+    if !indexed && !built.iter().any(is_not_as_usual) {
         return Ok(reply);
     }
 
@@ -80,14 +82,18 @@ pub(super) async fn finish(
     )
     .await?;
 
+    let decided = record::record(&workshop.asked.settings.policies);
     let mut refs = Vec::new();
     for ((built, staged), index) in built.iter().zip(&staged).zip(&assembly.soci_indexes) {
         let result = match (staged, index, repositories.first()) {
-            (Some(staged), Some(_), Some(repository)) => {
+            (Some(staged), index, Some(repository))
+                if index.is_some() || is_not_as_usual(built) =>
+            {
                 let output = restack(
                     &mut graph,
                     built,
                     &format!("{repository}@{}", staged.digest),
+                    decided.as_deref(),
                 );
                 workshop.gateway.solve(&graph, &output).await?
             }
@@ -95,16 +101,23 @@ pub(super) async fn finish(
         };
         if let Some(index) = index {
             annotate(&mut reply, built, index);
-            if let Some(config) =
+        }
+        if (index.is_some() || is_not_as_usual(built))
+            && let Some(config) =
                 config::name_layers(&built.target.config, &config::origins(built))?
-            {
-                reply.metadata.insert(built.target.config_key(), config);
-            }
+        {
+            reply.metadata.insert(built.target.config_key(), config);
         }
         refs.push((built.target.id.clone(), result));
     }
     reply.refs = same_shape(refs);
     Ok(reply)
+}
+
+/// Whether there are new layers that BuildKit's exporter would make otherwise: it makes gzip.
+fn is_not_as_usual(built: &Built) -> bool {
+    let kind = |layer: &Layer| layer.part.layer.media_type != media_type::OCI_LAYER_GZIP;
+    built.new.iter().any(kind)
 }
 
 /// A manifest of the new layers alone; none if there are none.
@@ -134,8 +147,8 @@ fn stage(built: &Built, documents: &mut Vec<Vec<u8>>) -> Option<Descriptor> {
     Some(descriptor)
 }
 
-/// The image with the layers that are in the registry.
-fn restack(graph: &mut Graph, built: &Built, staged: &str) -> Output {
+/// The image with the layers that are in the registry. Who decided is nothing of it, but stands in its provenance.
+fn restack(graph: &mut Graph, built: &Built, staged: &str, decided: Option<&str>) -> Output {
     let name = format!("[sociable] the layers made for {}", built.target.platform);
     let source = Source::image(staged)
         .platform(Some(platform::to_llb(&built.target.platform)))
@@ -147,7 +160,13 @@ fn restack(graph: &mut Graph, built: &Built, staged: &str) -> Output {
     let head = built.target.head.as_ref();
     let history = head.map(|head| graph.add(Diff::between(Some(head), Some(head))));
     let below = built.target.chain.base.as_ref();
-    let all = below.into_iter().chain([&staged]).chain(history.as_ref());
+    let decided = decided.map(|record| {
+        let file = Files::on(None).write("/policies.json", 0o644, record.to_owned());
+        let file = graph.add(file.named("[sociable] record who decided"));
+        graph.add(Diff::between(Some(&file), Some(&file)))
+    });
+    let all = below.into_iter().chain([&staged]);
+    let all = all.chain(history.as_ref()).chain(decided.as_ref());
     let merge = Merge::of(all).named("[sociable] the image of its layers");
     graph.add(merge)
 }

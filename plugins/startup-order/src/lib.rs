@@ -51,7 +51,7 @@ fn default_read() -> u64 {
 }
 
 fn default_unread() -> u64 {
-    16 << 20
+    5 << 20
 }
 
 /// Some 64 KiB compressed, which is what two more spans take in a zTOC.
@@ -128,7 +128,8 @@ mod tests {
     }
 
     fn policy(files: &Value) -> StartupOrder {
-        configured(&json!({"trace": {"format": "sociable trace 1", "files": files}})).unwrap()
+        let trace = json!({"format": "sociable trace 1", "files": files});
+        configured(&json!({"trace": trace, "unread": 16 * MB})).unwrap()
     }
 
     #[test]

@@ -96,7 +96,7 @@ fn lasting(stderr: &str) -> String {
     };
     let lines = stderr.lines();
     // Docker's client says this where a frontend that failed hangs up.
-    let noise = |line: &&str| line.contains("http2: server: error reading preface");
+    let noise = |line: &&str| line.contains(" http2: server");
     let lines = lines.filter(|line| !line.starts_with('#') && !line.trim().is_empty());
     let lines = lines.filter(|line| !noise(line));
     let lines = lines.map(|line| {

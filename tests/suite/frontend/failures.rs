@@ -223,3 +223,23 @@ fn dockers_old_image_store_is_told_from_the_new() {
     }
     let _ = build("none", &["--tag", "failures-old:1"]).ok();
 }
+
+#[test]
+fn a_file_to_prefetch_that_is_nowhere_is_said() {
+    let Some(stack) = stack::start() else {
+        return;
+    };
+    let large = Rng::new(15).noise(2 << 20);
+    let files: &[(&str, &[u8])] = &[
+        ("large", &large),
+        ("Dockerfile", b"FROM scratch\nCOPY large /\n"),
+    ];
+    let project = Project::new(stack, "prefetch-nowhere", files);
+    let options = ["OUTPUT=layout", "PREFETCH=/large,/nowhere"];
+    let mut build = project.sociable(Builder::Buildkitd, &options);
+    let out = project.dir.join("made.tar");
+    let output = format!("type=tar,dest={}", out.display());
+    let said = run(build.args(["--output", &output, "."])).ok().stderr;
+    assert!(said.contains("SociablePrefetchMissing"), "{said}");
+    assert!(!said.contains("has /large"), "{said}");
+}

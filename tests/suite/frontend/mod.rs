@@ -8,6 +8,7 @@ mod dockerfiles;
 mod example;
 mod failures;
 mod gc;
+mod guide;
 mod lazy;
 mod pipe;
 mod platforms;

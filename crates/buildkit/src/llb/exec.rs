@@ -134,6 +134,17 @@ impl Exec {
         self
     }
 
+    /// Mounts a result for reading. The cache knows it by its content.
+    pub fn read_only(&mut self, at: &str, what: &Output) {
+        self.mounts.push(pb::Mount {
+            input: self.inputs.number(Some(what)),
+            dest: at.to_owned(),
+            output: EMPTY,
+            readonly: true,
+            ..pb::Mount::default()
+        });
+    }
+
     /// Mounts a result for reading; nothing, where there is none. BuildKit does not hash its content, which would take as long as
     /// reading it: the cache knows it by the operations that made it alone.
     pub fn read_only_unhashed(&mut self, at: &str, what: Option<&Output>) {

@@ -232,6 +232,17 @@ impl DockerArgs {
         self.is_on("quiet") || self.last("progress").is_some_and(|how| how == "quiet")
     }
 
+    /// A word that nobody knows and that begins like this.
+    pub(super) fn word_like(&self, begin: &str) -> Option<String> {
+        let words = self.0.iter().filter_map(|arg| match arg {
+            Arg::Word(word) => Some(word.to_string_lossy()),
+            _ => None,
+        });
+        let before = words.take_while(|word| word != "--");
+        let mut like = before.filter(|word| word.starts_with(begin));
+        like.next().map(std::borrow::Cow::into_owned)
+    }
+
     /// All values of a flag.
     pub(crate) fn values<'a>(&'a self, flag: &'a str) -> impl Iterator<Item = &'a OsStr> {
         self.0.iter().filter_map(move |arg| match arg {

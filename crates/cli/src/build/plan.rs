@@ -9,6 +9,7 @@ use sociable_oci::registry::{Reference, RepositoryName};
 use super::export;
 use super::flags::DockerArgs;
 use super::output::{self, Mode, Outputs};
+use super::policies::Policies;
 use super::secret::{self, Secret};
 use crate::error::CliError;
 
@@ -21,6 +22,7 @@ pub(crate) struct Wishes<'a> {
     pub(crate) level: Option<u32>,
     pub(crate) no_base: bool,
     pub(crate) prefetch: &'a [String],
+    pub(crate) policies: &'a [String],
     pub(crate) plain_http: &'a [String],
     pub(crate) ca_files: &'a [PathBuf],
     pub(crate) authfile: Option<&'a Path>,
@@ -51,14 +53,16 @@ struct Added<'a> {
 }
 
 impl Added<'_> {
-    fn build_arg(&mut self, name: &str, value: impl Display) {
+    /// Whether it is ours, and not the user's.
+    fn build_arg(&mut self, name: &str, value: impl Display) -> bool {
         if build_arg(self.args, name).is_some() {
             let kept = format!("--build-arg {name} is taken as you give it");
             self.plan.kept.push(kept);
-            return;
+            return false;
         }
         let words = ["--build-arg".to_owned(), format!("{name}={value}")];
         self.plan.words.extend(words.map(OsString::from));
+        true
     }
 
     fn secret(
@@ -88,6 +92,12 @@ impl Plan {
             builds: !is_call(&args),
             ..Self::default()
         };
+        if let Some(word) = args.word_like("--soci-") {
+            return Err(
+                CliError::usage(format!("{word} is no option of sociable build"))
+                    .hint("sociable build --help lists those that begin with --soci-"),
+            );
+        }
         let by_hand = build_arg(&args, "SOCI_OUTPUT");
         if plan.builds {
             plan.outputs = match &by_hand {
@@ -131,7 +141,7 @@ impl Added<'_> {
         if let Some(mode) = self.plan.outputs.mode {
             self.build_arg("SOCI_OUTPUT", mode);
         }
-        let repositories = repositories(&self.plan.outputs);
+        let mut repositories = repositories(&self.plan.outputs);
         if !repositories.is_empty() {
             self.build_arg("SOCI_REPO", soci_repo(&self.plan.outputs, &repositories));
         }
@@ -156,10 +166,17 @@ impl Added<'_> {
             }
             self.build_arg("SOCI_PREFETCH", wishes.prefetch.join(","));
         }
+        let policies = Policies::new(wishes.policies, self.args)?;
+        if !policies.text.is_empty() && self.build_arg("SOCI_POLICY", &policies.text) {
+            self.plan
+                .words
+                .extend(policies.context().into_iter().flatten());
+        }
         // Base images may need these, too.
         if !wishes.plain_http.is_empty() {
             self.build_arg("SOCI_PLAIN_HTTP", wishes.plain_http.join(","));
         }
+        repositories.extend(policies.repositories);
         if !repositories.is_empty() {
             self.secret(secret::REGISTRY, || {
                 secret::registry(wishes.authfile, &repositories)
@@ -335,6 +352,14 @@ mod tests {
         ] {
             assert_eq!(command(line, &wishes), shown, "{line}");
         }
+    }
+
+    #[test]
+    fn what_looks_like_ours_is_not_dockers() {
+        let words = ["--soci-spansize=1".into(), ".".into()];
+        let refused = Plan::new(DockerArgs::new(&words), &Wishes::default());
+        let refused = refused.expect_err("no such option").to_string();
+        assert!(refused.contains("--soci-spansize=1"), "{refused}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::build::docker::{Docker, ending};
 use crate::build::made::{self, Made};
 use crate::build::output::{Mode, Place};
 use crate::build::plan::{Plan, Wishes};
+use crate::build::policies;
 use crate::error::CliError;
 use crate::output;
 use crate::progress::{self, Shown};
@@ -69,6 +70,22 @@ pub(crate) struct Build {
     /// A file that the snapshotter shall fetch first (repeat for more)
     #[arg(long, value_name = "PATH", help_heading = "Index")]
     soci_prefetch: Vec<String>,
+    /// Let a policy decide about the build's layers, as --policy does elsewhere (repeat for more): its files become the build context
+    /// `policy`
+    #[arg(
+        long,
+        value_name = "[INTERFACE=]POLICY[=PARAMETERS]",
+        help_heading = "Index"
+    )]
+    soci_policy: Vec<String>,
+    /// Use no component but those in this file, which `sociable policy lock` writes; those in a registry are named with a digest then
+    #[arg(
+        long = "policy-lock",
+        value_name = "FILE",
+        env = "SOCIABLE_POLICY_LOCK",
+        help_heading = "Index"
+    )]
+    policy_lock: Option<PathBuf>,
     /// Print docker's command, and run nothing
     #[arg(long)]
     dry_run: bool,
@@ -90,6 +107,9 @@ pub(crate) fn run(
     docker: &Docker,
 ) -> Result<(), CliError> {
     let args = DockerArgs::new(&build.docker);
+    if let Some(lock) = &build.policy_lock {
+        policies::check(&build.soci_policy, lock, access)?;
+    }
     let quiet = shown.quiet || args.is_quiet();
     let builder = args.last("builder").map(ToOwned::to_owned);
     let plan = Plan::new(
@@ -101,6 +121,7 @@ pub(crate) fn run(
             level: build.soci_level,
             no_base: build.soci_no_base,
             prefetch: &build.soci_prefetch,
+            policies: &build.soci_policy,
             plain_http: &access.registry.plain_http,
             ca_files: &access.registry.ca_files,
             authfile: access.registry.authfile.as_deref(),

@@ -97,12 +97,12 @@ fn layer(out: &mut String, layer: &LayerInfo) {
     let entries = &ztoc.entries;
     let _ = writeln!(
         out,
-        "            {} entries: {} files, {} directories, {} links, {} others{}",
-        entries.count,
-        entries.files,
-        entries.directories,
-        entries.links,
-        entries.others,
+        "            {}: {}, {}, {}, {}{}",
+        text::count_of(entries.count, "entry", "entries"),
+        text::count(entries.files, "file"),
+        text::count_of(entries.directories, "directory", "directories"),
+        text::count(entries.links, "link"),
+        text::count(entries.others, "other"),
         if ztoc.xattrs_disabled {
             "; extended attributes are not looked for"
         } else {
@@ -127,6 +127,21 @@ fn index(out: &mut String, index: &IndexInfo) {
                 .as_bytes()
         )
     );
+    for used in &index.policies {
+        let digest = used.digest.as_deref().map(|digest| format!("  {digest}"));
+        let parameters = match (&used.parameters, &used.parameters_digest) {
+            (Some(parameters), _) => format!(" with {parameters}"),
+            (None, Some(digest)) => format!(" with parameters {digest}"),
+            (None, None) => String::new(),
+        };
+        let line = format!("{} by {}{parameters}", used.interface, used.policy);
+        let _ = writeln!(
+            out,
+            "            decided: {}{}",
+            text::name(line.as_bytes()),
+            text::name(digest.unwrap_or_default().as_bytes())
+        );
+    }
     for prefetch in &index.prefetch {
         let ranges: Vec<String> = prefetch
             .spans

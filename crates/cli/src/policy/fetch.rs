@@ -1,21 +1,13 @@
 //! Components: from a file, or from a registry in the layout that `wkg` writes.
 
 use std::fs;
-use std::io::Read as _;
+use std::path::Path;
 
-use sociable_oci::{
-    Access, Descriptor, Digest, Index, IndexUpdate, Manifest, Source, Transport, media_type,
-};
+use sociable_oci::wasm::{self, Interfaces};
+use sociable_oci::{Access, Descriptor, Digest, Source, Transport};
 use sociable_policy::builtin;
 
 use crate::error::CliError;
-
-/// Media type of a component's config.
-const CONFIG: &str = "application/vnd.wasm.config.v0+json";
-/// Media type of a component.
-const WASM: &str = "application/wasm";
-/// No component has more bytes.
-const LARGEST: u64 = 64 << 20;
 
 /// A component, and where it came from.
 pub(crate) struct Component {
@@ -31,6 +23,11 @@ pub(crate) fn is_builtin(reference: &str) -> bool {
     plain
         && (builtin::all().iter().any(|b| b.name == reference)
             || !fs::exists(reference).unwrap_or(false))
+}
+
+/// Whether a reference is no file's name, but a transport's.
+pub(crate) fn is_transport(reference: &str) -> bool {
+    transport(reference).is_some()
 }
 
 /// Where a component in a registry, or in an image layout, is.
@@ -59,7 +56,8 @@ impl Component {
         }
         let bytes = match transport(reference) {
             Some(transport) => pulled(&transport?, reference, access)?,
-            None => read(reference)?,
+            None => wasm::read_file(Path::new(reference))
+                .map_err(CliError::io("read the policy", reference))?,
         };
         Ok(Self {
             reference: reference.to_owned(),
@@ -69,39 +67,13 @@ impl Component {
     }
 }
 
-fn read(path: &str) -> Result<Vec<u8>, CliError> {
-    let file = fs::File::open(path).map_err(CliError::io("read the policy", path))?;
-    let mut bytes = Vec::new();
-    let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
-    read.map_err(CliError::io("read the policy", path))?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(CliError::failed(format!(
-            "the policy {path} has more than {LARGEST} bytes"
-        )));
-    }
-    Ok(bytes)
-}
-
 fn pulled(transport: &Transport, reference: &str, access: &Access) -> Result<Vec<u8>, CliError> {
-    let no_policy = |why: &str| CliError::failed(format!("{reference} holds no policy: {why}"));
-    let source: Box<dyn Source> = transport
-        .open(access)?
-        .ok_or_else(|| no_policy("a policy is not read from a stream"))?;
-    let Index { manifests, .. } = source.index()?;
-    let tag = transport.tag();
-    let entry = manifests
-        .iter()
-        .find(|entry| tag.is_none() || entry.tag() == tag || manifests.len() == 1);
-    let entry = entry.ok_or_else(|| no_policy("there is no such tag"))?;
-    let manifest = Manifest::parse(&source.document(entry)?);
-    let manifest = manifest.map_err(|error| no_policy(&error.to_string()))?;
-    let mut wasm = (manifest.layers.iter()).filter(|layer| layer.media_type == WASM);
-    let (Some(layer), None) = (wasm.next(), wasm.next()) else {
-        return Err(no_policy(&format!(
-            "its manifest has not exactly one layer of the type {WASM}"
-        )));
-    };
-    Ok(source.document_within(layer, LARGEST)?)
+    let source: Box<dyn Source> = transport.open(access)?.ok_or_else(|| {
+        CliError::failed(format!(
+            "{reference} holds no policy: a policy is not read from a stream"
+        ))
+    })?;
+    Ok(wasm::read(&*source, transport.tag())?)
 }
 
 /// Writes a component in the layout that `wkg` writes; gives the manifest's descriptor.
@@ -120,44 +92,23 @@ pub(crate) fn push(
         ))
     })??;
     let sink = transport.create(access)?;
-    let digest = sink.put(&component.bytes)?;
-    let layer = Descriptor::new(WASM, digest, component.bytes.len() as u64);
-    let exports: Vec<String> = (about.interfaces.iter())
-        .map(|interface| {
-            format!(
-                "sociable:policy/{interface}@{}",
-                sociable_policy_wasm::VERSION
-            )
-        })
-        .chain([format!(
-            "sociable:policy/plugin@{}",
-            sociable_policy_wasm::VERSION
-        )])
-        .collect();
-    let config = serde_json::json!({
-        "architecture": "wasm",
-        "os": "wasip2",
-        "layerDigests": [layer.digest.to_string()],
-        "component": {
-            "exports": exports,
-            "imports": [format!("sociable:policy/log@{}", sociable_policy_wasm::VERSION)],
-        },
-    });
-    let config = config.to_string();
-    sink.put(config.as_bytes())?;
-    let mut manifest = Manifest::new(Descriptor::of(CONFIG, config.as_bytes()), vec![layer]);
-    let mut note = |key: &str, value: &str| {
-        manifest
-            .annotations
-            .insert(format!("org.opencontainers.image.{key}"), value.to_owned());
+    let interfaces = Interfaces {
+        exports: about.exports.clone(),
+        imports: about.imports.clone(),
     };
-    note("title", &about.name);
-    note("version", &about.version);
-    note("description", &about.summary);
-    let bytes = manifest.to_bytes();
-    sink.put_document(media_type::OCI_MANIFEST, &bytes)?;
-    let descriptor = Descriptor::of(media_type::OCI_MANIFEST, &bytes);
-    let update = IndexUpdate::new(descriptor.clone()).tagged(transport.tag());
-    sink.finish(&update)?;
-    Ok(descriptor)
+    let annotations = [
+        ("title", &about.name),
+        ("version", &about.version),
+        ("description", &about.summary),
+    ];
+    let annotations = annotations
+        .map(|(key, value)| (format!("org.opencontainers.image.{key}"), value.to_owned()));
+    let (annotations, tag) = (annotations.into(), transport.tag());
+    Ok(wasm::write(
+        sink,
+        &component.bytes,
+        interfaces,
+        annotations,
+        tag,
+    )?)
 }

@@ -10,7 +10,7 @@ use super::fetch::Component;
 use crate::error::CliError;
 
 /// Refuses a component that is not in the file.
-pub(super) fn check(file: &Path, component: &Component) -> Result<(), CliError> {
+pub(crate) fn check(file: &Path, component: &Component) -> Result<(), CliError> {
     let text = fs::read_to_string(file).map_err(CliError::io("read", file.display()))?;
     let digest = component.digest.to_string();
     let lines = text.lines().map(str::trim);

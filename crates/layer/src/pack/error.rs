@@ -42,6 +42,9 @@ pub enum PackError {
     /// There is no such compression level.
     #[error("compression level {0}: there are 0 to 9")]
     Level(u8),
+    /// There is no such level of zstd.
+    #[error("zstd's level {0}: there are 1 to 19")]
+    Zstd(u8),
     /// The layer exceeds a [limit](crate::Limits).
     #[error("the layer has more than {limit} {what}; {}", advice(.what))]
     Limit {

@@ -10,7 +10,7 @@ use sociable_tar::{Header, Kind, WriteError};
 use crate::{Item, entries, file, noise, options, pack_items, text};
 
 /// A disk with so much room.
-struct Disk(usize);
+pub(crate) struct Disk(pub(crate) usize);
 
 impl Write for Disk {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -2,6 +2,7 @@
 
 mod directories;
 mod failures;
+mod formats;
 /// Random archives, as the tar reader's own tests use them.
 #[path = "../../../tar/tests/all/generate.rs"]
 #[allow(dead_code, reason = "some of it is for those tests alone")]

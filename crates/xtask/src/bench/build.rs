@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::registry::{HOST, Stack, wall};
 use super::{Table, Tools};
-use crate::frontend::{self, Arch};
+use crate::frontend::{self, Arch, With};
 use crate::sh;
 
 /// The layers, and a small file on top that changes.
@@ -51,7 +51,7 @@ fn context(tools: &Tools) -> Result<PathBuf> {
 
 pub(super) fn run(tools: &Tools, rounds: usize, table: &mut Table) -> Result<()> {
     let context = context(tools)?;
-    frontend::build(Arch::host(), sh::Profile::Release)?;
+    frontend::build(Arch::host(), sh::Profile::Release, With::Nothing)?;
     let image = frontend::context()?;
     let _stack = Stack::up()?;
     let (context, image) = (context.display(), image.display());

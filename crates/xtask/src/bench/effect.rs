@@ -12,8 +12,8 @@ use anyhow::{Context as _, Result, bail};
 
 use self::image::{IMAGES, Image};
 use self::start::{Fetched, start};
-use self::variant::{DEFAULT, VARIANTS};
-use crate::{sh, stack};
+use self::variant::{DEFAULT, Plugins, VARIANTS};
+use crate::{plugins, sh, stack};
 
 /// What each start has fetched, for each variant that there is.
 type Starts = Vec<(&'static str, Vec<Fetched>)>;
@@ -23,9 +23,16 @@ pub(super) fn run(place: &Path, rounds: usize, markdown: bool) -> Result<()> {
     if let Some(why) = stack::prepare()? {
         bail!("{why}");
     }
+    if let Some(why) = plugins::interpreted_missing() {
+        bail!("{why}");
+    }
+    let plugins = Plugins {
+        rust: plugins::build()?,
+        others: plugins::interpreted()?,
+    };
     let mut tables = Vec::new();
     for image in &IMAGES {
-        let [recorded, other] = measure(image, place, &sociable, rounds)?;
+        let [recorded, other] = measure(image, place, &sociable, &plugins, rounds)?;
         tables.push((image.name, "recorded", &image.recorded, recorded));
         tables.push((image.name, "another", &image.other, other));
     }
@@ -38,14 +45,20 @@ pub(super) fn run(place: &Path, rounds: usize, markdown: bool) -> Result<()> {
 }
 
 /// All variants of an image, with the recorded workload and with the other one.
-fn measure(image: &Image, place: &Path, sociable: &Path, rounds: usize) -> Result<[Starts; 2]> {
+fn measure(
+    image: &Image,
+    place: &Path,
+    sociable: &Path,
+    plugins: &Plugins,
+    rounds: usize,
+) -> Result<[Starts; 2]> {
     let made = image.make(place, sociable)?;
     let layout = place.join("effect/variant");
     let workloads = [("recorded", &image.recorded), ("another", &image.other)];
     let mut starts = [vec![], vec![]];
     for variant in VARIANTS {
         let what = format!("{}, {}", image.name, variant.name);
-        if let Some(why) = variant.make(sociable, &made, &layout)? {
+        if let Some(why) = variant.make(sociable, plugins, &made, &layout)? {
             println!("{what}: SKIPPED: {why}");
             continue;
         }

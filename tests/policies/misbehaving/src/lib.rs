@@ -49,6 +49,10 @@ enum Deed {
     AtRandom,
     /// Answers that depend on how often this instance was asked.
     Count,
+    /// Layers without compression.
+    Plain,
+    /// Layers with zstd.
+    Zstd,
 }
 
 #[derive(Debug, Deserialize)]
@@ -252,15 +256,21 @@ impl Order for Misbehaving {
 
 impl Compression for Misbehaving {
     fn layer(&self, _: &Layer) -> Result<Option<Choice>> {
-        let level = match self.deed("compression.choose")? {
-            Deed::Beyond => 200,
-            Deed::AtRandom => u8::try_from(self.random().below(10))?,
+        let (format, level) = match self.deed("compression.choose")? {
+            Deed::Beyond => (Format::Gzip, 200),
+            Deed::AtRandom => {
+                let mut random = self.random();
+                let format = match random.below(4) {
+                    0 => Format::None,
+                    _ => Format::Gzip,
+                };
+                (format, u8::try_from(random.below(10))?)
+            }
+            Deed::Plain => (Format::None, 0),
+            Deed::Zstd => (Format::Zstd, 3),
             _ => return Ok(None),
         };
-        Ok(Some(Choice {
-            format: Format::Gzip,
-            level,
-        }))
+        Ok(Some(Choice { format, level }))
     }
 
     fn file(&self, _: &Layer, entry: &Entry, _: Sample) -> Result<Option<u8>> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 use sociable_oci::Access;
-use sociable_policy::compression::{MIN_FILE, Sample, file_level, layer_level};
+use sociable_policy::compression::{MIN_FILE, Sample, file_level, layer_choice};
 use sociable_policy::span::trial;
 use sociable_policy::{Entry, Kind, Layer, Policy, PolicyError, Spec, order};
 
@@ -186,7 +186,7 @@ fn answers(policy: &Policy) -> Result<Answers, PolicyError> {
     }
     if let Some(compression) = &policy.compression {
         let mut levels = compression.levels(&packed)?;
-        answers.push(layer_level(&mut *levels)?);
+        answers.push(layer_choice(&mut *levels)?);
         for entry in entries.iter().filter(|entry| entry.size >= MIN_FILE) {
             for deflated in [100, 4000, 4100] {
                 let sample = Sample {

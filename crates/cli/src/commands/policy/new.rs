@@ -28,7 +28,7 @@ pub(super) struct New {
     #[arg(long, default_value = "rust")]
     lang: Language,
     /// Rust: take the SDK from this directory instead of crates.io
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "SOCIABLE_POLICY_SDK")]
     sdk: Option<PathBuf>,
 }
 

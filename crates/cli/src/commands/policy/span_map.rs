@@ -1,6 +1,5 @@
 //! What a policy makes of a layer, beside the default.
 
-use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::path::PathBuf;
@@ -8,9 +7,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 use sociable_oci::Access;
-use sociable_policy::Trace;
+use sociable_soci::span_map::{self, Fetched, Span};
 use sociable_soci::{IndexSettings, chain, single};
-use sociable_ztoc::Ztoc;
 
 use crate::args::ZtocArgs;
 use crate::commands::trace::document;
@@ -47,25 +45,6 @@ struct Cut {
     spans: Vec<Span>,
 }
 
-/// A span, in bytes.
-#[derive(Serialize)]
-struct Span {
-    uncompressed: u64,
-    uncompressed_size: u64,
-    compressed: u64,
-    compressed_size: u64,
-    /// The file in which it begins, or the one before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    begins_in: Option<String>,
-}
-
-/// What a start would fetch.
-#[derive(Serialize)]
-struct Fetched {
-    spans: usize,
-    bytes: u64,
-}
-
 #[derive(Serialize)]
 struct Both {
     layer_size: u64,
@@ -89,11 +68,14 @@ pub(super) fn run(args: &Run, access: &Access, shown: &Shown) -> Result<(), CliE
             .encode(&indexed.ztoc)
             .map_err(|error| CliError::failed(error.to_string()))?
             .size();
-        let mut cut = cut(&indexed.ztoc, indexed.size, ztoc_size);
-        let traces = traces.iter();
-        cut.fetched = traces
-            .map(|trace| fetched(&indexed.ztoc, &cut, trace))
-            .collect();
+        let spans = span_map::spans(&indexed.ztoc, indexed.size);
+        let fetched = traces.iter();
+        let fetched = fetched.map(|trace| span_map::fetched_by(&indexed.ztoc, &spans, trace));
+        let cut = Cut {
+            ztoc_size,
+            fetched: fetched.collect(),
+            spans,
+        };
         Ok::<_, CliError>((indexed.size, cut, indexed.ztoc.uncompressed_size))
     };
     let (layer_size, policy, uncompressed_size) = index(&with)?;
@@ -108,66 +90,6 @@ pub(super) fn run(args: &Run, access: &Access, shown: &Shown) -> Result<(), CliE
         return print_json(&both);
     }
     print(&text(&both, &args.policy, &args.traces))
-}
-
-fn cut(ztoc: &Ztoc, layer_size: u64, ztoc_size: u64) -> Cut {
-    let count = ztoc.spans.len();
-    let start = |span: usize| match &ztoc.spans {
-        sociable_ztoc::Spans::Gzip(spans) if span < count => {
-            (spans.checkpoints[span].compressed, ztoc.span_start(span))
-        }
-        sociable_ztoc::Spans::Uncompressed(_) if span < count => {
-            (ztoc.span_start(span), ztoc.span_start(span))
-        }
-        _ => (layer_size, ztoc.uncompressed_size),
-    };
-    let spans = (0..count).map(|span| {
-        let ((compressed, uncompressed), (end, uncompressed_end)) = (start(span), start(span + 1));
-        let behind = ztoc
-            .entries
-            .partition_point(|entry| entry.offset <= uncompressed);
-        let entry = behind
-            .checked_sub(1)
-            .and_then(|before| ztoc.entries.get(before));
-        Span {
-            uncompressed,
-            uncompressed_size: uncompressed_end.saturating_sub(uncompressed),
-            compressed,
-            compressed_size: end.saturating_sub(compressed),
-            begins_in: entry.map(|entry| String::from_utf8_lossy(&entry.name).into_owned()),
-        }
-    });
-    Cut {
-        ztoc_size,
-        fetched: Vec::new(),
-        spans: spans.collect(),
-    }
-}
-
-/// What a start that read what `trace` says would fetch of a layer.
-fn fetched(ztoc: &Ztoc, cut: &Cut, trace: &Trace) -> Fetched {
-    let mut read = BTreeSet::new();
-    let traced: HashMap<&str, _> = (trace.files.iter())
-        .map(|file| (file.path.trim_start_matches('/'), file))
-        .collect();
-    for entry in &ztoc.entries {
-        let path = sociable_policy::facts::path(&entry.name);
-        let Some(file) = traced
-            .get(path.as_ref())
-            .filter(|file| file.size == entry.size)
-        else {
-            continue;
-        };
-        for (offset, length) in &file.ranges {
-            let first = ztoc.span_of(entry.offset + offset);
-            read.extend(first..=ztoc.span_of(entry.offset + offset + length - 1));
-        }
-    }
-    let bytes = read.iter().filter_map(|&span| cut.spans.get(span));
-    Fetched {
-        spans: read.len(),
-        bytes: bytes.map(|span| span.compressed_size).sum(),
-    }
 }
 
 /// Columns of the map.

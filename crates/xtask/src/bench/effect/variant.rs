@@ -1,6 +1,6 @@
 //! The ways of indexing or packing an image that are compared.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
@@ -9,12 +9,20 @@ use super::image::Made;
 use super::start::Engine;
 use crate::bench;
 
+/// Where the components of `plugins/` are.
+pub(super) struct Plugins {
+    pub(super) rust: PathBuf,
+    /// In JavaScript and Python.
+    pub(super) others: PathBuf,
+}
+
 pub(super) struct Variant {
     pub(super) name: &'static str,
     how: How,
 }
 
-/// How an image becomes another one, with these options of `sociable`. In an option, [`TRACE`] is the recorded workload's trace.
+/// How an image becomes another one, with these options of `sociable`. In an option, [`TRACE`] is the recorded workload's trace, and
+/// [`RUST`] and [`OTHERS`] are directories with components.
 enum How {
     /// Not at all: it has no index.
     Plain,
@@ -28,6 +36,8 @@ enum How {
 pub(super) const DEFAULT: &str = "default: spans of 4 MiB";
 
 const TRACE: &str = "TRACE";
+const RUST: &str = "RUST/";
+const OTHERS: &str = "OTHERS/";
 const PROFILE: &str = "profile=trace=@TRACE";
 const ORDER: &str = "order=profile=trace=@TRACE";
 
@@ -38,9 +48,29 @@ pub(super) const VARIANTS: &[Variant] = &[
     Variant::new("spans of 1 MiB", How::Convert(&["--span-size=1MiB"])),
     Variant::new("spans of 256 KiB", How::Convert(&["--span-size=256KiB"])),
     Variant::new("file-aligned", How::Convert(&["--policy=file-aligned"])),
+    Variant::new(
+        "plugin file-aligned",
+        How::Convert(&["--policy=RUST/sociable_file_aligned.wasm"]),
+    ),
+    Variant::new(
+        "plugin ml-weights",
+        How::Convert(&["--policy=OTHERS/ml-weights.wasm"]),
+    ),
     Variant::new("adaptive", How::Convert(&["--policy=adaptive"])),
     Variant::new("profile", How::Convert(&["--policy", PROFILE])),
     Variant::new("packed anew", How::Pack(&[])),
+    Variant::new(
+        "packed, store-incompressible",
+        How::Pack(&["--policy=store-incompressible"]),
+    ),
+    Variant::new(
+        "packed, plugin file-type-compression",
+        How::Pack(&["--policy=OTHERS/file-type-compression.wasm"]),
+    ),
+    Variant::new(
+        "packed, plugin startup-order",
+        How::Pack(&["--policy=RUST/sociable_startup_order.wasm=trace=@TRACE"]),
+    ),
     Variant::new(
         "packed in the profile's order",
         How::Pack(&["--policy", ORDER]),
@@ -61,7 +91,13 @@ impl Variant {
     }
 
     /// Makes this variant of an image in a layout; or says why there is none.
-    pub(super) fn make(&self, sociable: &Path, image: &Made, to: &Path) -> Result<Option<String>> {
+    pub(super) fn make(
+        &self,
+        sociable: &Path,
+        plugins: &Plugins,
+        image: &Made,
+        to: &Path,
+    ) -> Result<Option<String>> {
         bench::remove(to)?;
         let (task, from, options) = match self.how {
             How::Plain => {
@@ -79,7 +115,11 @@ impl Variant {
         let mut command = Command::new(sociable);
         command
             .args([task, "--quiet", "--no-cache"])
-            .args(options.iter().map(|o| o.replace(TRACE, &trace)))
+            .args(options.iter().map(|option| {
+                let option = option.replace(TRACE, &trace);
+                let option = option.replace(RUST, &format!("{}/", plugins.rust.display()));
+                option.replace(OTHERS, &format!("{}/", plugins.others.display()))
+            }))
             .arg(from)
             .arg(format!("oci:{}", to.display()))
             .stdin(Stdio::null());
