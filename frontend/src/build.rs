@@ -149,51 +149,61 @@ async fn layers(
     let (graph, used, made) = {
         let heads = targets.iter();
         let heads = try_join_all(heads.map(|target| workshop.gateway.evaluate(&target.result)));
-        let made = decide_and_make_all(workshop, &targets, always);
-        let (heads, made) = (pin!(heads), pin!(made));
-        // What fails in the Dockerfile is reported as dockerfile.v0's result reports it, with the Dockerfile's line, even if
-        // a layer's step meets the failure first.
-        match select(heads, made).await {
-            Either::Left((heads, made)) => {
-                heads?;
-                made.await?
-            }
-            Either::Right((made, heads)) => {
-                heads.await?;
-                made?
-            }
+        let mut heads = pin!(heads);
+        let mut are_built = false;
+        let wanted = &workshop.asked.policies;
+        let mut decided = None;
+        if !wanted.is_empty() {
+            // What is wrong with a policy is said before the Dockerfile is built to its end.
+            let ready = pin!(policy::make_ready(workshop, wanted));
+            decided = Some(match select(heads.as_mut(), ready).await {
+                Either::Left((built, ready)) => {
+                    built?;
+                    are_built = true;
+                    ready.await?
+                }
+                Either::Right((ready, _)) => ready?,
+            });
         }
+        let mut asked = workshop.asked.clone();
+        let workshop = match &decided {
+            Some(ready) => {
+                asked.settings.policies.clone_from(&ready.used);
+                Workshop {
+                    asked: &asked,
+                    graph: &ready.graph,
+                    policies: Some(&ready.out),
+                    ..workshop
+                }
+            }
+            None => workshop,
+        };
+        let made = pin!(make_all_that_fit(workshop, &targets, always));
+        let (graph, made) = if are_built {
+            made.await?
+        } else {
+            // What fails in the Dockerfile is reported as dockerfile.v0's result reports it, with the Dockerfile's line, even if
+            // a layer's step meets the failure first.
+            match select(heads, made).await {
+                Either::Left((built, made)) => {
+                    built?;
+                    made.await?
+                }
+                Either::Right((made, heads)) => {
+                    heads.await?;
+                    made?
+                }
+            }
+        };
+        let used = decided.as_ref().map(|ready| ready.used.clone());
+        (graph, used, made)
     };
     let built = targets.into_iter().zip(made).map(|(target, made)| Built {
         target,
         base: made.base,
         new: made.new,
     });
-    Ok((graph, used, built.collect()))
-}
-
-/// Makes policies ready, and all layers with them.
-async fn decide_and_make_all(
-    workshop: Workshop<'_>,
-    targets: &[Target],
-    always: bool,
-) -> Result<(Graph, Vec<Used>, Vec<Layers>), Error> {
-    let wanted = &workshop.asked.policies;
-    if wanted.is_empty() {
-        let (graph, made) = make_all_that_fit(workshop, targets, always).await?;
-        return Ok((graph, Vec::new(), made));
-    }
-    let ready = policy::make_ready(workshop, wanted).await?;
-    let mut asked = workshop.asked.clone();
-    asked.settings.policies.clone_from(&ready.used);
-    let workshop = Workshop {
-        asked: &asked,
-        graph: &ready.graph,
-        policies: Some(&ready.out),
-        ..workshop
-    };
-    let (graph, made) = make_all_that_fit(workshop, targets, always).await?;
-    Ok((graph, ready.used, made))
+    Ok((graph, used.unwrap_or_default(), built.collect()))
 }
 
 /// Makes all layers, and again those that were made of what is no longer there.

@@ -183,7 +183,7 @@ async fn report(gateway: &Gateway, built: &[Built], assembly: &Assembly) -> Resu
             .warn(Warning {
                 about: about.digest().to_owned(),
                 short: format!(
-                    "SociableNothingIndexed: the image for {} gets no SOCI index, as none of its layers is worth one",
+                    "SociableNothingIndexed: the image for {} gets no SOCI index: of no layer there is one",
                     built.target.platform
                 ),
                 detail: reasons.collect(),

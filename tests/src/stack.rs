@@ -206,6 +206,19 @@ impl Stack {
         run(&mut self.command(line.split_whitespace()))
     }
 
+    /// Runs a container by `ctr`, of which something is expected to be said. On a busy machine `ctr` can end before it has passed on
+    /// what the container said: then it is run again.
+    pub fn said(&self, line: &str) -> Run {
+        let mut said = self.run(line).ok();
+        for _ in 0..3 {
+            if !said.stdout.is_empty() {
+                break;
+            }
+            said = self.run(line).ok();
+        }
+        said
+    }
+
     /// A command line of the finished `sociable` inside the stack.
     pub fn sociable<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
         let binary = crate::sociable([""; 0]).get_program().to_owned();

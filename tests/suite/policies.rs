@@ -11,7 +11,8 @@ use sociable_tests::layout::Layout;
 use sociable_tests::plugins::{component, interpreted, text};
 use sociable_tests::rng::Rng;
 use sociable_tests::{
-    Run, reference, registry, run, run_for, scaled, seed, skip, sociable, temp_dir, tree,
+    Run, reference, registry, run, run_for, scaled, seed, skip, sociable, target_dir, temp_dir,
+    tree,
 };
 
 use crate::{none, s};
@@ -154,6 +155,9 @@ fn with_a_fallback_the_run_goes_on_and_says_so() {
                 .map(|indexed| (indexed.layer, indexed.ztoc))
                 .collect()
         };
+        let shown = run(&mut sociable(["inspect", &image.arg()])).ok();
+        let or = "or the default where that failed";
+        assert!(shown.text().contains(or), "{shown}");
         if place == "span.decide" {
             // It answered once before: when to ask.
             assert_eq!(verified(&image), None);
@@ -542,6 +546,15 @@ fn wkg_and_we_read_each_others_components() {
     let mut pull = sociable(["policy", "pull", &format!("oci://{theirs}"), &pulled]);
     let _ = run(pull.args(plain)).ok();
     assert!(fs::read(&pulled).expect("pulled") == bytes);
+
+    // It was kept by its digest, and is not believed to be what it was.
+    let kept = target_dir().join("test-cache/sociable/components");
+    let kept = kept.join(sociable_tests::sha256(&bytes).trim_start_matches("sha256:"));
+    fs::write(&kept, "something else").expect("a component that was kept");
+    let mut pull = sociable(["policy", "pull", &format!("oci://{theirs}"), &pulled]);
+    let _ = run(pull.args(plain)).ok();
+    assert!(fs::read(&pulled).expect("pulled") == bytes);
+    assert!(fs::read(&kept).expect("kept") == bytes);
 
     let mut push = sociable(["policy", "push", &s(&aligned), &format!("oci://{ours}")]);
     let _ = run(push.args(plain)).ok();

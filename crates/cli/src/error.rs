@@ -170,6 +170,13 @@ fn hint(error: &Error) -> Option<&'static str> {
         {
             "small layers are quicker to fetch whole; --min-layer-size 0 indexes them all the same"
         }
+        Error::NothingIndexed(reasons)
+            if reasons
+                .iter()
+                .any(|r| matches!(r, SkipReason::Policy { .. })) =>
+        {
+            "a policy decided so; without --policy selection=… layers are indexed by their size"
+        }
         Error::NothingIndexed(_) => {
             "build the image with gzip layers (buildx: -o type=oci,compression=gzip)"
         }

@@ -47,6 +47,23 @@ pub struct Interfaces {
 /// # Errors
 /// [`Error::NoComponent`], where something else is there, and the source's.
 pub fn read(source: &dyn Source, tag: Option<&str>) -> Result<Vec<u8>> {
+    source.document_within(&find(source, tag)?.layer, LARGEST)
+}
+
+/// A component that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Digest of its manifest.
+    pub manifest: Digest,
+    /// The component.
+    pub layer: Descriptor,
+}
+
+/// As [`read`], but finds it only.
+///
+/// # Errors
+/// As [`read`].
+pub fn find(source: &dyn Source, tag: Option<&str>) -> Result<Found> {
     let none = |why: String| Error::NoComponent {
         place: source.name(),
         why,
@@ -65,7 +82,10 @@ pub fn read(source: &dyn Source, tag: Option<&str>) -> Result<Vec<u8>> {
             "its manifest has not exactly one layer of the type {COMPONENT}"
         )));
     };
-    source.document_within(layer, LARGEST)
+    Ok(Found {
+        manifest: entry.digest,
+        layer: layer.clone(),
+    })
 }
 
 /// Reads a component from a file.

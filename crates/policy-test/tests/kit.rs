@@ -22,7 +22,7 @@ fn tree() -> Tree {
 fn the_default_is_the_references() -> Done {
     let layer = Kit::new().pack(&tree())?;
     assert_eq!(layer.spans().len(), 4, "{layer}");
-    assert_eq!(layer.cuts_within("usr/data")?.len(), 2);
+    assert_eq!(layer.cuts_within("usr/data")?.len(), 3);
     assert_eq!(layer.read("usr/late")?.len(), 100);
     assert_eq!(layer.fetched(["usr/app"])?.spans, 1);
     assert_eq!(layer.fetched(["usr/app", "usr/late"])?.spans, 2);

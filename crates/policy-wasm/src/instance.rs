@@ -151,12 +151,21 @@ impl Instance {
     }
 }
 
+/// A limit, for people.
+fn bytes(limit: usize) -> String {
+    if limit >> 20 == 0 {
+        format!("{limit} bytes")
+    } else {
+        format!("{} MiB", limit >> 20)
+    }
+}
+
 /// What happened, and what to do.
 fn explain(error: &wasmtime::Error, store: &Store<State>, limits: &Limits) -> String {
     if store.data().limiter.refused {
         return format!(
-            "it needs more than {} MiB of memory; raise --policy-memory to let it",
-            limits.memory >> 20
+            "it needs more than {} of memory; raise --policy-memory to let it",
+            bytes(limits.memory)
         );
     }
     let root = error.root_cause().to_string();
@@ -176,8 +185,8 @@ fn explain(error: &wasmtime::Error, store: &Store<State>, limits: &Limits) -> St
         }
         Some(trap) => format!("it trapped: {trap}"),
         None if root.contains("fuel") => format!(
-            "it answered with more than {} MiB; raise --policy-output to let it",
-            limits.output >> 20
+            "it answered with more than {}; raise --policy-output to let it",
+            bytes(limits.output)
         ),
         None => root,
     }

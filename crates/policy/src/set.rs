@@ -221,6 +221,19 @@ impl Policies {
         &self.used
     }
 
+    /// Without what is decided only where a layer is packed: nobody is asked about it then, and nothing of it recorded.
+    #[must_use]
+    pub fn of_layers_that_exist(self) -> Self {
+        let packs = |interface| matches!(interface, Interface::Order | Interface::Compression);
+        let used = self.used.into_iter();
+        Self {
+            order: None,
+            compression: None,
+            used: used.filter(|(interface, _)| !packs(*interface)).collect(),
+            ..self
+        }
+    }
+
     /// Names of the policies that decide nothing about a layer that exists, but only about one that is packed.
     #[must_use]
     pub fn of_packing(&self) -> Vec<&str> {

@@ -15,7 +15,7 @@ use std::io;
 
 use serde_json::{Map, Value};
 
-use crate::Interface;
+use crate::{Interface, builtin};
 
 /// A policy that somebody named.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +44,10 @@ pub enum SpecError {
         why: String,
     },
     /// A parameter has no name, or no value.
-    #[error("the parameter {parameter:?} of {reference} has not the form NAME=VALUE")]
+    #[error(
+        "the parameter {parameter:?} of {reference} has not the form NAME=VALUE{}",
+        no_interface(.reference)
+    )]
     Pair {
         /// The policy.
         reference: String,
@@ -79,6 +82,18 @@ pub enum SpecError {
         /// What is wrong.
         source: serde_json::Error,
     },
+}
+
+/// What a plain word before `=` may have been meant to be.
+fn no_interface(reference: &str) -> String {
+    if reference.contains(['/', '.', ':']) || builtin::all().iter().any(|b| b.name == reference) {
+        return String::new();
+    }
+    let names = Interface::ALL.map(Interface::name);
+    format!(
+        "; {reference:?} is no interface: there are {}",
+        names.join(", ")
+    )
 }
 
 impl Spec {
@@ -315,6 +330,8 @@ mod tests {
         assert!(refused("x={\"a\"").contains("no JSON object"));
         assert!(refused("x=[1]").contains("list"));
         assert!(refused("x=a").contains("NAME=VALUE"));
+        assert!(refused("spam=./x.wasm").contains("no interface"));
+        assert!(!refused("./x=a").contains("no interface"));
         assert!(refused("x=a=@nowhere").contains("nowhere"));
         assert!(refused("x=a=@bad").contains("no JSON"));
     }

@@ -32,6 +32,9 @@ pub struct Used {
     /// SHA-256 of the parameters, as JSON without white space.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters_digest: Option<Digest>,
+    /// Where it failed, the default has decided.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fallback: bool,
 }
 
 impl Used {
@@ -39,11 +42,12 @@ impl Used {
     #[must_use]
     pub fn all(policies: &Policies) -> Vec<Self> {
         let used = policies.used().iter();
-        used.map(|(interface, about)| Self::of(*interface, about))
+        let fallback = policies.give_way();
+        used.map(|(interface, about)| Self::of(*interface, about, fallback))
             .collect()
     }
 
-    fn of(interface: Interface, about: &About) -> Self {
+    fn of(interface: Interface, about: &About, fallback: bool) -> Self {
         let text = about.parameters.to_string();
         let long = text.len() > LONGEST;
         let some = about
@@ -56,6 +60,7 @@ impl Used {
             digest: about.digest.clone(),
             parameters: (some && !long).then(|| about.parameters.clone()),
             parameters_digest: long.then(|| Digest::sha256_of(text.as_bytes())),
+            fallback,
         }
     }
 }

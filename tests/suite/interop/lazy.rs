@@ -85,7 +85,7 @@ fn starts_lazily(stack: &Stack, name: &str, image: &str, pull: &str, snapshotter
         let run = format!(
             "ctr --namespace lazy run --rm --snapshotter {snapshotter} {image} {name}-{container} {words}"
         );
-        stack.run(&run).ok()
+        stack.said(&run)
     };
     assert_eq!(start("1", "").text().trim(), output(name));
     let lazily = sent(stack, name) - before;

@@ -186,7 +186,9 @@ fn containerd(stack: &Stack, name: &str, expected: &Expected) {
         let _ = ctr(&format!(
             "images pull --plain-http --platform {HERE} {image}"
         ));
-        let started = ctr(&format!("run --rm {image} reader-{name}"));
+        let started = stack.said(&format!(
+            "ctr --namespace interop run --rm {image} reader-{name}"
+        ));
         assert_eq!(started.text().trim(), OUTPUT, "{started}");
     }
 }

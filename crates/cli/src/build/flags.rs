@@ -232,6 +232,13 @@ impl DockerArgs {
         self.is_on("quiet") || self.last("progress").is_some_and(|how| how == "quiet")
     }
 
+    /// Whether a flag has a value `NAME` or `NAME=…`.
+    pub(crate) fn gives(&self, flag: &str, name: &str) -> bool {
+        let values = self.texts(flag);
+        let mut names = values.iter().map(|value| value.split('=').next());
+        names.any(|given| given == Some(name))
+    }
+
     /// A word that nobody knows and that begins like this.
     pub(super) fn word_like(&self, begin: &str) -> Option<String> {
         let words = self.0.iter().filter_map(|arg| match arg {

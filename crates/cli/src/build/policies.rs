@@ -105,32 +105,44 @@ impl Policies {
     }
 }
 
-/// Refuses components that are not in a lock file.
+/// The same policies, with components that are in a lock file alone; a tag gets the digest that it had when it was looked at.
 ///
 /// # Errors
-/// Also where a tag could be another component by the time of the build.
-pub(crate) fn check(named: &[String], locked: &Path, access: &Access) -> Result<(), CliError> {
-    let mut references = Vec::new();
+/// When one is not in it, or cannot be had.
+pub(crate) fn locked(
+    named: &[String],
+    file: &Path,
+    access: &Access,
+) -> Result<Vec<String>, CliError> {
+    let mut all = Vec::new();
     for text in named {
-        let mut look = |named: Named<'_>| {
-            if let (Named::Policy(name), Place::Registry(_) | Place::File(_)) =
-                (named, place(named))
-            {
-                references.push(name.to_owned());
+        let mut failed = None;
+        let mut check = |named: Named<'_>| {
+            let (Named::Policy(name) | Named::File(name)) = named;
+            let is_policy = matches!(named, Named::Policy(_));
+            if !is_policy || matches!(place(named), Place::BuiltIn | Place::Elsewhere) {
+                return name.to_owned();
             }
-            String::new()
+            pinned(name, file, access).unwrap_or_else(|error| {
+                failed = Some(error);
+                name.to_owned()
+            })
         };
-        let _ = spec::renamed(text, &mut look);
-    }
-    for reference in references {
-        if reference.starts_with("oci://") && !reference.contains('@') {
-            return Err(CliError::usage(format!(
-                "with a lock file a build needs the digest of {reference}: oci://HOST/REPO:TAG@DIGEST, as `sociable policy push` says it"
-            )));
+        all.push(spec::renamed(text, &mut check));
+        if let Some(error) = failed {
+            return Err(error);
         }
-        lock::check(locked, &Component::fetch(&reference, access)?)?;
     }
-    Ok(())
+    Ok(all)
+}
+
+fn pinned(reference: &str, file: &Path, access: &Access) -> Result<String, CliError> {
+    let component = Component::fetch(reference, access)?;
+    lock::check(file, &component)?;
+    Ok(match component.manifest {
+        Some(digest) if !reference.contains('@') => format!("{reference}@{digest}"),
+        _ => reference.to_owned(),
+    })
 }
 
 /// Where something is that was named.

@@ -49,6 +49,7 @@ Examples:
   sociable build -t registry.example/app:1 --push .
   sociable build --platform linux/amd64,linux/arm64 -t registry.example/app:1 --push .
   sociable build -o type=oci,dest=app.tar --soci-prefetch /bin/app .
+  sociable build --soci-policy profile=trace=@start.json -t registry.example/app:1 --push .
   sociable build --dry-run -t registry.example/app:1 --push ."
 )]
 pub(crate) struct Build {
@@ -78,7 +79,7 @@ pub(crate) struct Build {
         help_heading = "Index"
     )]
     soci_policy: Vec<String>,
-    /// Use no component but those in this file, which `sociable policy lock` writes; those in a registry are named with a digest then
+    /// Use no component but those in this file, which `sociable policy lock` writes
     #[arg(
         long = "policy-lock",
         value_name = "FILE",
@@ -107,9 +108,15 @@ pub(crate) fn run(
     docker: &Docker,
 ) -> Result<(), CliError> {
     let args = DockerArgs::new(&build.docker);
-    if let Some(lock) = &build.policy_lock {
-        policies::check(&build.soci_policy, lock, access)?;
-    }
+    let named = match &build.policy_lock {
+        Some(_) if args.gives("build-arg", "SOCI_POLICY") => {
+            return Err(CliError::usage(
+                "with a lock file policies are named by --soci-policy, not by --build-arg SOCI_POLICY",
+            ));
+        }
+        Some(lock) => policies::locked(&build.soci_policy, lock, access)?,
+        None => build.soci_policy.clone(),
+    };
     let quiet = shown.quiet || args.is_quiet();
     let builder = args.last("builder").map(ToOwned::to_owned);
     let plan = Plan::new(
@@ -121,7 +128,7 @@ pub(crate) fn run(
             level: build.soci_level,
             no_base: build.soci_no_base,
             prefetch: &build.soci_prefetch,
-            policies: &build.soci_policy,
+            policies: &named,
             plain_http: &access.registry.plain_http,
             ca_files: &access.registry.ca_files,
             authfile: access.registry.authfile.as_deref(),

@@ -134,7 +134,12 @@ fn index(out: &mut String, index: &IndexInfo) {
             (None, Some(digest)) => format!(" with parameters {digest}"),
             (None, None) => String::new(),
         };
-        let line = format!("{} by {}{parameters}", used.interface, used.policy);
+        let or = if used.fallback {
+            ", or the default where that failed"
+        } else {
+            ""
+        };
+        let line = format!("{} by {}{or}{parameters}", used.interface, used.policy);
         let _ = writeln!(
             out,
             "            decided: {}{}",

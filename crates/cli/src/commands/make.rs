@@ -221,7 +221,10 @@ fn settings(args: &Make, access: &Access, shown: &Shown) -> Result<IndexSettings
         .index
         .settings(args.min_layer_size, &args.run, access, shown)?;
     PolicyArgs::note_unused(&settings.policies, shown);
-    Ok(settings)
+    Ok(IndexSettings {
+        policies: settings.policies.of_layers_that_exist(),
+        ..settings
+    })
 }
 
 fn make(

@@ -117,7 +117,7 @@ fn pull(args: &Pull, access: &Access) -> Result<(), CliError> {
 
 fn write_lock(args: &Lock, access: &Access) -> Result<(), CliError> {
     let components = (args.references.iter())
-        .map(|reference| Component::fetch(reference, access))
+        .map(|reference| Component::fetch(reference, access)?.checked())
         .collect::<Result<Vec<_>, _>>()?;
     let lines = lock::lines(&components);
     output::File::begin(&args.file)?.write(|out| out.write_all(lines.as_bytes()))?;

@@ -1,13 +1,15 @@
 //! Components: from a file, or from a registry in the layout that `wkg` writes.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use sociable_oci::wasm::{self, Interfaces};
+use sociable_oci::wasm::{self, Found, Interfaces};
 use sociable_oci::{Access, Descriptor, Digest, Source, Transport};
 use sociable_policy::builtin;
+use sociable_soci::cache;
 
 use crate::error::CliError;
+use crate::output;
 
 /// A component, and where it came from.
 pub(crate) struct Component {
@@ -15,6 +17,8 @@ pub(crate) struct Component {
     pub(crate) bytes: Vec<u8>,
     /// SHA-256 of the bytes.
     pub(crate) digest: Digest,
+    /// Its manifest's digest, where it has one.
+    pub(crate) manifest: Option<Digest>,
 }
 
 /// Whether a reference is a policy that is built in.
@@ -44,6 +48,18 @@ fn transport(reference: &str) -> Option<Result<Transport, CliError>> {
 }
 
 impl Component {
+    /// # Errors
+    /// When it does not even begin as a component.
+    pub(crate) fn checked(self) -> Result<Self, CliError> {
+        if self.bytes.starts_with(b"\0asm\x0d\0\x01\0") {
+            return Ok(self);
+        }
+        Err(CliError::failed(format!(
+            "{} is no WebAssembly component",
+            self.reference
+        )))
+    }
+
     /// Reads a component.
     ///
     /// # Errors
@@ -54,26 +70,61 @@ impl Component {
                 "policy {reference} is built in, and no component; a file of that name is ./{reference}"
             )));
         }
-        let bytes = match transport(reference) {
-            Some(transport) => pulled(&transport?, reference, access)?,
-            None => wasm::read_file(Path::new(reference))
-                .map_err(CliError::io("read the policy", reference))?,
+        let (bytes, manifest) = if let Some(transport) = transport(reference) {
+            let (bytes, manifest) = pulled(&transport?, reference, access)?;
+            (bytes, Some(manifest))
+        } else {
+            let bytes = wasm::read_file(Path::new(reference))
+                .map_err(CliError::io("read the policy", reference))?;
+            (bytes, None)
         };
         Ok(Self {
             reference: reference.to_owned(),
             digest: Digest::sha256_of(&bytes),
+            manifest,
             bytes,
         })
     }
 }
 
-fn pulled(transport: &Transport, reference: &str, access: &Access) -> Result<Vec<u8>, CliError> {
+fn pulled(
+    transport: &Transport,
+    reference: &str,
+    access: &Access,
+) -> Result<(Vec<u8>, Digest), CliError> {
     let source: Box<dyn Source> = transport.open(access)?.ok_or_else(|| {
         CliError::failed(format!(
             "{reference} holds no policy: a policy is not read from a stream"
         ))
     })?;
-    Ok(wasm::read(&*source, transport.tag())?)
+    let Found { manifest, layer } = wasm::find(&*source, transport.tag())?;
+    let kept = kept(transport, &layer.digest);
+    if let Some(path) = &kept
+        && let Ok(bytes) = wasm::read_file(path)
+        && Digest::sha256_of(&bytes) == layer.digest
+    {
+        return Ok((bytes, manifest));
+    }
+    let bytes = source.document_within(&layer, wasm::LARGEST)?;
+    if let Some(path) = kept {
+        // That it cannot be kept is no reason to fail.
+        let _ = keep(&path, &bytes);
+    }
+    Ok((bytes, manifest))
+}
+
+/// Where a component that was fetched is kept: by digest, in the user's cache directory.
+fn kept(transport: &Transport, digest: &Digest) -> Option<PathBuf> {
+    let remote = matches!(transport, Transport::Registry(_));
+    let directory = cache::default_dir().filter(|_| remote)?;
+    Some(directory.join("components").join(digest.hex()))
+}
+
+fn keep(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory).map_err(CliError::io("make", directory.display()))?;
+    }
+    output::File::begin(path)?.write(|out| out.write_all(bytes))
 }
 
 /// Writes a component in the layout that `wkg` writes; gives the manifest's descriptor.
