@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sociable_layer::pack::DEFAULT_LEVEL;
 use sociable_oci::oci_dir::{OciDir, OciDirSink};
-use sociable_oci::{Descriptor, Digest, IndexUpdate, Sink, media_type};
+use sociable_oci::{Descriptor, Digest, IndexUpdate, Sink, media_type, wasm};
 use sociable_policy::{Interface, Policies, Policy, builtin, spec};
 use sociable_policy_wasm::{Host, Limits, Quiet};
 use sociable_soci::outcome::LayerOutcome;
@@ -52,7 +52,7 @@ impl Kit {
     pub fn component(self, path: impl AsRef<Path>, parameters: &str) -> Result<Self, Error> {
         let path = path.as_ref();
         let place = path.display().to_string();
-        let bytes = fs::read(path).map_err(Error::io(place.clone()))?;
+        let bytes = wasm::read_file(path).map_err(Error::io(place.clone()))?;
         let read = |file: &str| fs::read(file);
         let parameters = spec::parse_parameters(&place, parameters, &read)?;
         let host = Host::new(self.limits, Arc::new(Quiet), None)?;

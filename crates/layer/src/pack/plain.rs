@@ -6,14 +6,14 @@ use sha2::Digest as _;
 use sociable_policy::compression::ZSTD_LEVELS;
 use sociable_tar::{TarWriter, WriteError};
 use sociable_ztoc::Sha256;
+use zstd::zstd_safe::CParameter;
 
 use super::{PackEntry, PackError, PackOptions, Packed, Progress, SourceError, threads};
 use crate::{Compression, IndexOptions, index};
-use zstd::zstd_safe::CParameter;
 
 /// Bytes of tar that a thread compresses with zstd at a time.
 const ZSTD_JOB: u32 = 8 << 20;
-/// Most threads that compress with zstd: each holds two jobs and the tables of its level, 30 MiB at level 3 and 110 MiB at level 19.
+/// Most threads that compress with zstd: each holds jobs and the tables of its level, tens of megabytes.
 const ZSTD_JOBS: usize = 4;
 
 /// Packs entries into a plain tar, written to `out`, with its index.
@@ -116,8 +116,8 @@ pub struct Unindexed {
 }
 
 /// Packs entries into a tar compressed with zstd at one of [`ZSTD_LEVELS`], written to `out`. Of the options those about the zTOC
-/// are not looked at. The bytes do not depend on the number of threads, of which there are at most four: memory is theirs, 30 MiB each at
-/// level 3 and 110 MiB at level 19.
+/// are not looked at. The bytes do not depend on the number of threads, of which there are at most four: the memory that zstd takes grows with
+/// them and with the level, and is not within the bound of [`pack`](super::pack()).
 ///
 /// # Errors
 /// [`PackError`]. What `out` got until then is no layer.
