@@ -71,6 +71,8 @@ func distribution(root string) http.Handler {
 			},
 		},
 	}
+	// As a configuration file has it that does not speak of it.
+	conf.Catalog.MaxEntries = 1000
 	conf.HTTP.Secret = "not a secret: uploads end with the process"
 	logrus.SetOutput(io.Discard)
 	return handlers.NewApp(context.Background(), conf)

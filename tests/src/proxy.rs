@@ -84,7 +84,12 @@ pub struct Proxy {
 impl Proxy {
     /// A proxy in front of `HOST:PORT`, on a free port of 127.0.0.1, that does nothing wrong yet.
     pub fn start(upstream: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::start_at("127.0.0.1:0", upstream)
+    }
+
+    /// The same, on an address of this machine.
+    pub fn start_at(address: &str, upstream: &str) -> Self {
+        let listener = TcpListener::bind(address).expect("a free port");
         let address = listener.local_addr().expect("a bound port").to_string();
         let shared = Arc::new(Shared {
             address,

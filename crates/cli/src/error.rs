@@ -135,7 +135,10 @@ impl From<Error> for CliError {
             hint,
             code,
             silent: false,
-            nothing_to_do: matches!(error, Error::NothingIndexed(_)),
+            nothing_to_do: matches!(
+                error,
+                Error::NothingIndexed(_) | Error::Artifact { .. } | Error::NotAnImage { .. }
+            ),
         }
     }
 }

@@ -139,6 +139,14 @@ impl Registries {
         tags::list(&self.client, repository)
     }
 
+    /// All repositories of a registry (`HOST[:PORT]`), sorted as the registry sorts them.
+    ///
+    /// # Errors
+    /// When the registry does not answer, or has no such list: the distribution-spec does not ask for one.
+    pub fn repositories(&self, registry: &str) -> Result<Vec<String>> {
+        tags::catalog(&self.client, registry)
+    }
+
     /// Removes a manifest of a repository, and its mention in the fallback list of `subject`'s referrers.
     ///
     /// # Errors

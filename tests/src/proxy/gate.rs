@@ -15,6 +15,9 @@ use crate::http::{self, Request};
 /// The path of the token service.
 const REALM: &str = "/token";
 
+/// The right to list repositories.
+const CATALOG: &str = "registry:catalog:*";
+
 /// How people say who they are.
 #[derive(Debug)]
 pub enum Gate {
@@ -164,6 +167,9 @@ impl Tokens {
         let mut rights = BTreeSet::new();
         let asked = http::parameters(if posted { form } else { query }, "scope");
         for scope in asked.iter().flat_map(|s| s.split(' ')) {
+            if scope == CATALOG && known {
+                rights.insert(scope.to_owned());
+            }
             let Some((repository, actions)) = scope
                 .strip_prefix("repository:")
                 .and_then(|s| s.rsplit_once(':'))
@@ -216,10 +222,15 @@ impl Tokens {
             let (repository, action) = right.rsplit_once(':').expect("REPOSITORY:ACTION");
             by_repository.entry(repository).or_default().push(action);
         }
-        let scopes: Vec<_> = by_repository
-            .iter()
-            .map(|(repository, actions)| format!("repository:{repository}:{}", actions.join(",")))
-            .collect();
+        let scopes: Vec<_> = if needed.contains(CATALOG) {
+            vec![CATALOG.to_owned()]
+        } else {
+            let each = by_repository.iter();
+            each.map(|(repository, actions)| {
+                format!("repository:{repository}:{}", actions.join(","))
+            })
+            .collect()
+        };
         let mut challenge =
             format!(r#"Bearer realm="http://{address}{REALM}",service="the proxy""#);
         if !scopes.is_empty() {
@@ -239,6 +250,9 @@ fn rights_for(request: &Request, removal: Removal) -> BTreeSet<String> {
     let Some(path) = request.path().strip_prefix("/v2/") else {
         return rights;
     };
+    if path == "_catalog" {
+        rights.insert(CATALOG.to_owned());
+    }
     let ends = ["/manifests/", "/blobs/", "/tags/", "/referrers/"];
     let Some(end) = ends.iter().filter_map(|e| path.rfind(e)).max() else {
         return rights;

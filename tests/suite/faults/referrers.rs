@@ -1,12 +1,13 @@
 //! Indexes of generation 1: beside the image, with the referrers API or without; and commands on many images.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::Write as _;
 use std::thread;
 
 use serde_json::{Value, json};
 use sociable_tests::layout::media;
-use sociable_tests::proxy::{Fault, Rule};
+use sociable_tests::proxy::{Answer, Fault, Gate, Rule, Tokens};
 use sociable_tests::registry::{self, Kind};
 use sociable_tests::{http, run, sha256};
 
@@ -231,6 +232,86 @@ fn tags_by_pattern() {
         ["v1.0", "v1.0-soci", "v1.1", "v1.1-soci", "v2.0"]
     );
     assert!(lab.result("many", "v1.1-soci").is_some());
+}
+
+#[test]
+fn a_registry_in_shares() {
+    let Some(lab) = Lab::new("a_registry_in_shares") else {
+        return;
+    };
+    let names = ["team/a", "team/b", "team/c/d", "other/e"];
+    for name in names {
+        for tag in ["1", "2"] {
+            registry::push_layout(&lab.image, lab.registry.address(), name, tag);
+        }
+    }
+    // Who may list repositories is a right of its own.
+    lab.proxy.guard(Gate::Tokens(Tokens::new(
+        "somebody",
+        "a secret",
+        "an identity",
+    )));
+    let auth = lab.dir.path().join("auth.json");
+    let host = lab.proxy.address();
+    let text = format!(r#"{{"auths":{{"{host}":{{"auth":"c29tZWJvZHk6YSBzZWNyZXQ="}}}}}}"#);
+    fs::write(&auth, text).expect("credentials");
+    let convert = |more: &[&str]| {
+        let mut command = lab.command(&["convert", "--json", "--no-cache"]);
+        command.args(["--min-layer-size", "0", "--repository"]);
+        command.arg(lab.proxy.image("team/*")).arg("--authfile");
+        run(command.arg(&auth).args(more))
+    };
+    let mut done = Vec::new();
+    for shard in ["0/3", "1/3", "2/3"] {
+        let part = convert(&["--in-place", "--shard", shard]).ok();
+        for line in part.text().lines() {
+            let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            assert_eq!(line["result"], "converted", "{line}");
+            done.push(line["source"].as_str().expect("a name").to_owned());
+        }
+    }
+    done.sort();
+    let mut all: Vec<_> = names[..3]
+        .iter()
+        .flat_map(|name| ["1", "2"].map(|tag| lab.proxy.image(&format!("{name}:{tag}"))))
+        .collect();
+    all.sort();
+    assert_eq!(done, all, "each once, and no other");
+    assert!(lab.result("team/c/d", "2").is_some());
+
+    let again = convert(&["--in-place"]).ok();
+    assert_eq!(again.text().matches("unchanged").count(), 6, "{again}");
+    let wrong = convert(&["--in-place", "--shard", "3/3"]);
+    assert_eq!(wrong.code, Some(2), "{wrong}");
+
+    // A repository that is there and has nothing, and one that may not be seen, are no reason to leave out the others.
+    lab.proxy.add(
+        Rule::on("GET", "/v2/team/a/tags/list").does(Fault::Answer(Answer::error(
+            404,
+            "NAME_UNKNOWN",
+            "repository name not known to registry",
+        ))),
+    );
+    let emptied = convert(&["--in-place"]).ok();
+    assert_eq!(emptied.text().matches("unchanged").count(), 4, "{emptied}");
+    lab.proxy.add(
+        Rule::on("GET", "/v2/team/b/tags/list").does(Fault::Answer(Answer::error(
+            403,
+            "DENIED",
+            "not for you",
+        ))),
+    );
+    let denied = convert(&["--in-place"]);
+    assert_eq!(denied.code, Some(1), "{denied}");
+    assert_eq!(denied.text().matches("unchanged").count(), 2, "{denied}");
+    assert!(denied.text().contains("not for you"), "{denied}");
+
+    lab.proxy.clear();
+    lab.proxy
+        .add(Rule::on("GET", "/v2/_catalog").does(Fault::Answer(Answer::status(404))));
+    let unlisted = convert(&["--in-place"]);
+    assert_eq!(unlisted.code, Some(1), "{unlisted}");
+    assert!(unlisted.stderr.contains("name each"), "{unlisted}");
 }
 
 #[test]

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read as _;
 use std::path::Path;
+use std::str::FromStr;
 
-use globset::GlobBuilder;
+use globset::{GlobBuilder, GlobMatcher};
 use serde::Serialize;
-use sociable_oci::registry::Reference;
+use sociable_oci::registry::{Reference, RepositoryName};
 use sociable_oci::{Access, Digest, Source as _, Transport};
 use sociable_soci::convert::Report;
 
@@ -113,43 +114,140 @@ pub(crate) fn read(file: &Path, suffix: Option<&str>) -> Result<Vec<Item>, CliEr
     Ok(items)
 }
 
-/// All tags of a repository that fit a pattern, but for those that are results themselves, or lists of referrers.
-pub(crate) fn tags(
-    repository: &str,
+/// What patterns stand for.
+#[derive(Debug, Default)]
+pub(crate) struct Listed {
+    /// The images.
+    pub(crate) items: Vec<Item>,
+    /// Repositories of a pattern whose tags could not be listed, and why.
+    pub(crate) failed: Vec<(RepositoryName, CliError)>,
+}
+
+/// The images of several patterns, each once.
+///
+/// All tags that fit a pattern, of all repositories that fit one, but for those that are results themselves, or lists of referrers. A
+/// repository that a pattern stands for, and nobody named, is no reason to leave out the others.
+///
+/// # Arguments
+/// - `patterns`: `[docker://]HOST/REPOSITORY[:TAG]`; the repository and the tag may be patterns, in which `*` stands for any text
+pub(crate) fn matching(
+    patterns: &[String],
     suffix: Option<&str>,
     access: &Access,
-) -> Result<Vec<Item>, CliError> {
-    let rest = repository.strip_prefix("docker://").unwrap_or(repository);
-    let (name, pattern) = match rest.rsplit_once(':') {
-        Some((name, pattern)) if !pattern.contains('/') => (name, pattern),
-        _ => (rest, "*"),
+) -> Result<Listed, CliError> {
+    let mut listed = Listed::default();
+    let mut seen = BTreeSet::new();
+    for pattern in patterns {
+        let rest = pattern.strip_prefix("docker://").unwrap_or(pattern);
+        let (name, tag) = match rest.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => (name, tag),
+            _ => (rest, "*"),
+        };
+        let tag = glob(tag)?;
+        for reference in repositories(name, access)? {
+            let all = match access.registries()?.tags(&reference.name) {
+                Ok(all) => all,
+                // A catalog names those, too, of which all was removed.
+                Err(error) if is_pattern(name) => {
+                    if !is_not_found(&error) {
+                        listed.failed.push((reference.name, error.into()));
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            for tag in all.iter().filter(|name| tag.is_match(name)) {
+                if is_referrers(tag) || suffix.is_some_and(|suffix| tag.ends_with(suffix)) {
+                    continue;
+                }
+                let source = Transport::Registry(reference.with_tag(tag));
+                if seen.insert(source.to_string()) {
+                    let destination = beside(&source, suffix)?;
+                    listed.items.push(Item {
+                        source,
+                        destination,
+                    });
+                }
+            }
+        }
+    }
+    Ok(listed)
+}
+
+fn is_not_found(error: &sociable_oci::Error) -> bool {
+    matches!(error, sociable_oci::Error::Registry(error) if error.failure.status() == Some(404))
+}
+
+/// Whether a repository's name stands for others.
+fn is_pattern(name: &str) -> bool {
+    name.contains(['*', '?', '[', '{'])
+}
+
+/// The repository of a name, or those of a registry that fit `HOST/PATTERN`.
+fn repositories(name: &str, access: &Access) -> Result<Vec<Reference>, CliError> {
+    let parse = |name: &str| -> Result<Reference, CliError> {
+        name.parse()
+            .map_err(|error| CliError::usage(format!("{error}")))
     };
-    let reference: Reference = name
-        .parse()
-        .map_err(|error| CliError::usage(format!("{error}")))?;
+    if !is_pattern(name) {
+        return Ok(vec![parse(name)?]);
+    }
+    let Some((host, pattern)) = name
+        .split_once('/')
+        .filter(|(host, _)| host.contains(['.', ':']) || *host == "localhost")
+    else {
+        return Err(CliError::usage(format!(
+            "{name:?}: repositories are listed of a registry, HOST/PATTERN"
+        )));
+    };
+    let pattern = glob(pattern)?;
+    let all = access.registries()?.repositories(host).map_err(|error| {
+        CliError::from(error).hint(
+            "not every registry lists its repositories: name each with a --repository of its own",
+        )
+    })?;
+    all.iter()
+        .filter(|name| pattern.is_match(name))
+        .map(|name| parse(&format!("{host}/{name}")))
+        .collect()
+}
+
+fn glob(pattern: &str) -> Result<GlobMatcher, CliError> {
     let glob = GlobBuilder::new(pattern)
         .build()
-        .map_err(|error| CliError::usage(format!("{pattern:?} is no pattern: {error}")))?
-        .compile_matcher();
-    let tags = access.registries()?.tags(&reference.name)?;
-    let there: BTreeSet<&str> = tags.iter().map(String::as_str).collect();
-    let is_result = |tag: &str| {
-        suffix.is_some_and(|suffix| {
-            tag.strip_suffix(suffix)
-                .is_some_and(|original| there.contains(original))
-        })
-    };
-    tags.iter()
-        .filter(|tag| glob.is_match(tag) && !is_referrers(tag) && !is_result(tag))
-        .map(|tag| {
-            let source = Transport::Registry(reference.with_tag(tag));
-            let destination = beside(&source, suffix)?;
-            Ok(Item {
-                source,
-                destination,
-            })
-        })
-        .collect()
+        .map_err(|error| CliError::usage(format!("{pattern:?} is no pattern: {error}")))?;
+    Ok(glob.compile_matcher())
+}
+
+/// One of several shares that images fall into by their names: whoever asks for the others, no image is done twice or left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shard {
+    index: u64,
+    count: u64,
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = text
+            .split_once('/')
+            .and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
+        match parsed {
+            Some((index, count)) if index < count => Ok(Self { index, count }),
+            _ => Err("a shard is I/N, with I from 0 to N - 1".to_owned()),
+        }
+    }
+}
+
+impl Shard {
+    /// Whether an image falls into it. By a hash and not by the place in a list, which may have grown since others asked.
+    pub(crate) fn has(self, item: &Item) -> bool {
+        let digest = Digest::sha256_of(item.source.to_string().as_bytes()).to_string();
+        let hex = digest.rsplit(':').next().and_then(|hex| hex.get(..15));
+        let number = hex.and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        number.unwrap_or_default() % self.count == self.index
+    }
 }
 
 /// `sha256-HEX`, with what signing tools put behind it.
@@ -177,13 +275,28 @@ struct Line<'a> {
 
 /// Converts all; a failure does not stop the rest.
 pub(crate) fn run(
-    items: &[Item],
+    listed: &Listed,
     json: bool,
     access: &Access,
     shown: &Shown,
     convert: &dyn Fn(&Item) -> Result<Report, CliError>,
 ) -> Result<(), CliError> {
-    let (mut failed, mut made) = (0, 0);
+    let Listed {
+        items,
+        failed: unlisted,
+    } = listed;
+    for (repository, error) in unlisted {
+        let line = Line {
+            source: format!("docker://{repository}"),
+            destination: format!("docker://{repository}"),
+            result: "failed",
+            image: None,
+            why: Some(error.to_string()),
+            report: None,
+        };
+        shown.suspended(|| print(&line, json))?;
+    }
+    let (mut failed, mut made) = (unlisted.len(), 0);
     for (number, item) in items.iter().enumerate() {
         if progress::interrupted() {
             return Err(interrupted(number, items));
@@ -225,10 +338,11 @@ pub(crate) fn run(
     }
     shown.finish();
     if failed > 0 {
-        return Err(
-            CliError::failed(format!("{failed} of {} images failed", items.len()))
-                .hint("run the command again: what is done is found at the destination"),
-        );
+        return Err(CliError::failed(format!(
+            "{failed} of {} images failed",
+            items.len() + unlisted.len()
+        ))
+        .hint("run the command again: what is done is found at the destination"));
     }
     if !shown.quiet && !json {
         shown.line(&format!("{made} of {} images converted", items.len()));
@@ -308,6 +422,31 @@ mod tests {
         assert!(error.contains("line 2"), "{error}");
         fs::write(&file, "a b c").unwrap();
         assert!(read(&file, None).unwrap_err().to_string().contains("third"));
+    }
+
+    #[test]
+    fn shards_share_everything() {
+        let items: Vec<_> = (0..200)
+            .map(|n| {
+                let source = parse(&format!("r.example/a:{n}")).unwrap();
+                let destination = source.clone();
+                Item {
+                    source,
+                    destination,
+                }
+            })
+            .collect();
+        let mut sizes = [0; 4];
+        for item in &items {
+            let has = |n| format!("{n}/4").parse::<Shard>().unwrap().has(item);
+            let homes: Vec<_> = (0..4).filter(|n| has(*n)).collect();
+            assert_eq!(homes.len(), 1, "{item:?}");
+            sizes[homes[0]] += 1;
+        }
+        assert!(sizes.iter().all(|size| *size > 25), "{sizes:?}");
+        for wrong in ["4/4", "0/0", "-1/2", "1", "a/b", "1/2/3"] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use sociable_soci::create as soci_create;
 use sociable_soci::{Image, IndexSettings, Version, names, repack, stream};
 
 use crate::args::{IMAGE_HELP, IndexArgs, PlatformArgs, RunArgs};
-use crate::commands::batch::{self, Item};
+use crate::commands::batch::{self, Item, Listed};
 use crate::commands::opened::{self, create};
 use crate::commands::report;
 use crate::error::CliError;
@@ -30,6 +30,7 @@ Examples:
   sociable convert docker://registry.example/app:1 docker://registry.example/app:1-soci
   sociable convert docker://registry.example/app:1 --tag-suffix -soci --soci-version 1,2
   sociable convert --repository 'docker://registry.example/app:v*' --tag-suffix -soci
+  sociable convert --repository 'docker://registry.example/team/*' --in-place --shard 0/4
   sociable convert oci:app oci:app-soci
   sociable convert oci-archive:app.tar:1.2 oci-archive:app-soci.tar:1.2 --all-platforms
   docker buildx build -o type=oci,dest=- . | sociable convert - oci:app
@@ -61,9 +62,18 @@ pub(crate) struct Convert {
     /// Convert the images of a list: a line holds SRC, or SRC and DEST; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["source", "destination", "repository"], help_heading = "Many images")]
     batch: Option<PathBuf>,
-    /// Convert all tags of a repository, or those that fit a pattern, such as HOST/REPO:v1.*
+    /// Convert all tags of a repository, or those that fit a pattern, such as HOST/REPO:v1.* (repeat for more); HOST/TEAM/* are the
+    /// repositories of a registry that lists them
     #[arg(long, value_name = "REPO[:PATTERN]", conflicts_with_all = ["source", "destination"], help_heading = "Many images")]
-    repository: Option<String>,
+    repository: Vec<String>,
+    /// Convert only the images of one of N shares, which are found by hashing names: N machines with I from 0 to N - 1 do all
+    #[arg(
+        long,
+        value_name = "I/N",
+        conflicts_with = "source",
+        help_heading = "Many images"
+    )]
+    shard: Option<batch::Shard>,
     /// With --repository and without --tag-suffix: move the tags themselves to the converted images
     #[arg(
         long,
@@ -140,18 +150,26 @@ pub(crate) fn run_convert(args: &Convert, access: &Access, shown: &Shown) -> Res
         also_v1: args.versions.contains(&SociVersion::V1)
             && args.versions.contains(&SociVersion::V2),
     };
-    let suffix = args.tag_suffix.as_deref();
-    if args.repository.is_some() && suffix.is_none() && !args.in_place {
+    let suffix = args
+        .tag_suffix
+        .as_deref()
+        .filter(|suffix| !suffix.is_empty());
+    if !args.repository.is_empty() && suffix.is_none() && !args.in_place {
         return Err(CliError::usage(
             "--repository needs a --tag-suffix for the new images, or --in-place to move all tags",
         ));
     }
-    if args.batch.is_some() || args.repository.is_some() {
-        let items = match (&args.batch, &args.repository) {
-            (Some(file), _) => batch::read(file, suffix)?,
-            (None, Some(repository)) => batch::tags(repository, suffix, access)?,
-            (None, None) => Vec::new(),
+    if args.batch.is_some() || !args.repository.is_empty() {
+        let mut listed = match &args.batch {
+            Some(file) => Listed {
+                items: batch::read(file, suffix)?,
+                ..Listed::default()
+            },
+            None => batch::matching(&args.repository, suffix, access)?,
         };
+        listed
+            .items
+            .retain(|item| args.shard.is_none_or(|shard| shard.has(item)));
         // Layers that images share are indexed once, whether or not anything is kept for later.
         let temporary =
             tempfile::tempdir().map_err(CliError::io("create", "a temporary directory"))?;
@@ -159,7 +177,7 @@ pub(crate) fn run_convert(args: &Convert, access: &Access, shown: &Shown) -> Res
         let cache =
             cache.or_else(|| Cache::open(temporary.path(), args.make.run.cache_limit()).ok());
         let settings = settings(&args.make, access, shown)?;
-        return batch::run(&items, args.make.json, access, shown, &|item| {
+        return batch::run(&listed, args.make.json, access, shown, &|item| {
             let cache = cache.as_ref();
             make(&args.make, &settings, item, versions, cache, access, shown)
         });

@@ -145,6 +145,8 @@ pub(super) enum Access {
     All,
     /// Removing, where a token service knows that.
     Delete,
+    /// Listing the repositories of a registry.
+    Catalog,
 }
 
 impl Access {
@@ -154,6 +156,7 @@ impl Access {
             Self::Push => "pull,push",
             Self::All => "*",
             Self::Delete => "delete,pull",
+            Self::Catalog => return "registry:catalog:*".to_owned(),
         };
         format!("repository:{}:{actions}", repository.repository)
     }

@@ -1,4 +1,4 @@
-//! Listing tags, and removing manifests.
+//! Listing repositories and tags, and removing manifests.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::limits;
 
-/// Most tags of a repository.
-const MAX_TAGS: usize = 1_000_000;
+/// Most tags of a repository, and most repositories of a registry.
+const MAX_LISTED: usize = 1_000_000;
 
 /// What became of a manifest that was to be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,38 +80,61 @@ pub(super) fn circle(repository: &RepositoryName, url: &Url) -> RegistryError {
 }
 
 pub(super) fn list(client: &Arc<Client>, repository: &RepositoryName) -> Result<Vec<String>> {
-    #[derive(serde::Deserialize)]
-    struct Page {
-        #[serde(default)]
-        tags: Option<Vec<String>>,
-    }
     let mut url = client.url(repository, "tags/list")?;
     url.query_pairs_mut().append_pair("n", "1000");
-    let mut tags = Vec::new();
+    pages(client, repository, url, Access::Pull, "tags")
+}
+
+/// The distribution-spec leaves this list out; distribution, Harbor, Artifactory and Amazon ECR have it, the large public registries do not.
+pub(super) fn catalog(client: &Arc<Client>, registry: &str) -> Result<Vec<String>> {
+    let all = RepositoryName {
+        registry: registry.to_owned(),
+        repository: String::new(),
+    };
+    let mut url = client.url(&all, "")?;
+    // As long as the registry likes its pages: distribution refuses longer ones.
+    url.set_path("/v2/_catalog");
+    pages(client, &all, url, Access::Catalog, "repositories")
+}
+
+/// All pages of a list that is an object with the one key `name`.
+fn pages(
+    client: &Arc<Client>,
+    repository: &RepositoryName,
+    mut url: Url,
+    access: Access,
+    name: &str,
+) -> Result<Vec<String>> {
+    let mut all = Vec::new();
     let mut seen = BTreeSet::new();
     while seen.insert(url.clone()) {
-        let request = Request::new(Method::GET, url.clone(), repository, Access::Pull, &[200]);
+        let request = Request::new(Method::GET, url.clone(), repository, access, &[200]);
         let (next, bytes) = client.block(async {
             let response = client.send(&request).await?;
             let next = next_page(&response).map_err(|f| request.failed(f))?;
             let bytes = body(client, response, limits::MAX_DOCUMENT).await;
             Ok::<_, Error>((next, bytes.map_err(|f| request.failed(f))?))
         })?;
-        let page: Page = serde_json::from_slice(&bytes).map_err(|error| {
+        let unread = |why: String| {
             request.failed(Failure::Answer(format!(
-                "the list of tags cannot be read: {error}"
+                "the list of {name} cannot be read: {why}"
             )))
-        })?;
-        tags.extend(page.tags.unwrap_or_default());
-        limits::check("tags of a repository", tags.len() as u64, MAX_TAGS as u64).map_err(
+        };
+        let mut page: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(&bytes).map_err(|error| unread(error.to_string()))?;
+        let page: Option<Vec<String>> =
+            serde_json::from_value(page.remove(name).unwrap_or_default())
+                .map_err(|error| unread(error.to_string()))?;
+        all.extend(page.unwrap_or_default());
+        limits::check("names of a list", all.len() as u64, MAX_LISTED as u64).map_err(
             |source| Error::Limit {
-                place: repository.to_string(),
+                place: request.url.to_string(),
                 source,
             },
         )?;
         match next {
             Some(next) => url = next,
-            None => return Ok(tags),
+            None => return Ok(all),
         }
     }
     Err(circle(repository, &url).into())
