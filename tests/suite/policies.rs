@@ -379,6 +379,21 @@ fn pushed_pulled_locked_and_recorded() {
     let locked = ["--policy-lock", &s(&lock)];
     let (done, image) = pack(&root, &dir.path().join("image"), &[&layout], &locked);
     let _ = done.ok();
+    // A project's limits hold, stay when it is locked again, and are raised by whoever runs it.
+    let lower = ["--limits", "output=1,memory=64MiB"];
+    let _ = run(sociable(["policy", "lock", &s(&lock), &layout]).args(lower)).ok();
+    let _ = run(&mut sociable(["policy", "lock", &s(&lock), &layout])).ok();
+    let (done, _) = pack(&root, &dir.path().join("lower"), &[&layout], &locked);
+    assert_eq!(done.code, Some(1), "{done}");
+    assert!(done.stderr.contains("raise --policy-output"), "{done}");
+    let raised = [&locked[..], &["--policy-output", "1MiB"]].concat();
+    let (done, _) = pack(&root, &dir.path().join("raised"), &[&layout], &raised);
+    assert_eq!(done.code, Some(0), "{done}");
+    let higher = ["--limits", "memory=1GiB"];
+    let refused = run(sociable(["policy", "lock", &s(&lock), &layout]).args(higher));
+    assert_eq!(refused.code, Some(2), "{refused}");
+    let _ =
+        run(sociable(["policy", "lock", &s(&lock), &layout]).args(["--limits", "fuel=300"])).ok();
     // The file has the digest that was locked, whatever it is called; another component has not.
     let (done, _) = pack(&root, &dir.path().join("pulled"), &[&s(&pulled)], &locked);
     let _ = done.ok();

@@ -16,6 +16,7 @@ use crate::error::CliError;
 use crate::progress::Shown;
 use crate::text::parse_size;
 use fetch::Component;
+use lock::Bounds;
 
 /// Who decides where spans begin, what is compressed how, and in which order.
 #[derive(Debug, Args)]
@@ -48,26 +49,34 @@ pub(crate) struct HostArgs {
         env = "SOCIABLE_POLICY_LOCK"
     )]
     lock: Option<PathBuf>,
-    /// Stop a policy after so many million instructions a call
-    #[arg(id = "policy-fuel", long = "policy-fuel", value_name = "MILLIONS", default_value_t = Limits::DEFAULT.fuel, value_parser = clap::value_parser!(u64).range(1..))]
-    fuel: u64,
-    /// Memory that a policy may use for a layer
-    #[arg(id = "policy-memory", long = "policy-memory", value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
-    memory: u64,
-    /// How much a policy may answer in one call
-    #[arg(id = "policy-output", long = "policy-output", value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
-    output: u64,
+    /// Stop a policy after so many million instructions a call [default: 20000, or what the lock file says]
+    #[arg(id = "policy-fuel", long = "policy-fuel", value_name = "MILLIONS", value_parser = clap::value_parser!(u64).range(1..))]
+    fuel: Option<u64>,
+    /// Memory that a policy may use for a layer [default: 256MiB, or what the lock file says]
+    #[arg(id = "policy-memory", long = "policy-memory", value_name = "SIZE", value_parser = parse_size)]
+    memory: Option<u64>,
+    /// How much a policy may answer in one call [default: 64MiB, or what the lock file says]
+    #[arg(id = "policy-output", long = "policy-output", value_name = "SIZE", value_parser = parse_size)]
+    output: Option<u64>,
 }
 
 impl HostArgs {
-    fn limits(&self) -> Limits {
-        let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
-        Limits {
-            fuel: self.fuel,
-            memory: bytes(self.memory),
-            output: bytes(self.output),
-            ..Limits::DEFAULT
-        }
+    /// The user's, else the project's, else the usual.
+    fn limits(&self) -> Result<Limits, CliError> {
+        let project = match &self.lock {
+            Some(file) => lock::limits(file)?.map_or_else(Bounds::default, |(_, bounds)| bounds),
+            None => Bounds::default(),
+        };
+        let usual = Limits::DEFAULT;
+        let bytes = |size: Option<u64>, usual| {
+            size.map_or(usual, |size| usize::try_from(size).unwrap_or(usize::MAX))
+        };
+        Ok(Limits {
+            fuel: self.fuel.or(project.fuel).unwrap_or(usual.fuel),
+            memory: bytes(self.memory.or(project.memory), usual.memory),
+            output: bytes(self.output.or(project.output), usual.output),
+            ..usual
+        })
     }
 
     /// A host, with compiled code kept in the user's cache directory.
@@ -76,7 +85,7 @@ impl HostArgs {
     /// When components cannot be run here.
     pub(crate) fn host(&self, shown: &Shown) -> Result<Host, CliError> {
         let cache = cache::default_dir().map(|dir| dir.join("compiled"));
-        Host::new(self.limits(), shown.policy_log(), cache)
+        Host::new(self.limits()?, shown.policy_log(), cache)
             .map_err(|e| CliError::failed(e.to_string()))
     }
 

@@ -118,12 +118,15 @@ pub(crate) fn look(
             })
         })
         .collect::<Result<_, CliError>>()?;
+    // What is named, even if it is an index of one image and nothing else.
+    let digest = match (&source.index()?.manifests[..], &image.kind) {
+        ([only], _) => Some(only.digest),
+        (_, Kind::Single(target)) => Some(target.digest),
+        (_, Kind::Multi(_, target)) => target.as_ref().map(|target| target.digest),
+    };
     Ok(Some(Found {
         place: name,
-        digest: match &image.kind {
-            Kind::Single(target) => Some(target.digest),
-            Kind::Multi(_, target) => target.as_ref().map(|target| target.digest),
-        },
+        digest,
         platforms,
     }))
 }

@@ -29,6 +29,16 @@ pub(crate) enum Mode {
     Push,
 }
 
+impl Mode {
+    /// Whether the image is none that docker knows, so that its digest, too, is ours to say.
+    pub(crate) fn is_behind_docker(self) -> bool {
+        match self {
+            Self::Image => false,
+            Self::Layout | Self::Push => true,
+        }
+    }
+}
+
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -60,6 +70,11 @@ pub(crate) struct Outputs {
 }
 
 impl Outputs {
+    /// [`Mode::is_behind_docker`], where there is a mode.
+    pub(crate) fn are_behind_docker(&self) -> bool {
+        self.mode.is_some_and(Mode::is_behind_docker)
+    }
+
     /// What is pushed.
     pub(crate) fn references(&self) -> impl Iterator<Item = &Reference> {
         self.places.iter().filter_map(|place| match place {

@@ -23,6 +23,7 @@ pub(crate) struct Wishes<'a> {
     pub(crate) no_base: bool,
     pub(crate) prefetch: &'a [String],
     pub(crate) policies: &'a [String],
+    pub(crate) policy_limits: Option<&'a str>,
     pub(crate) plain_http: &'a [String],
     pub(crate) ca_files: &'a [PathBuf],
     pub(crate) authfile: Option<&'a Path>,
@@ -105,8 +106,8 @@ impl Plan {
                 None => output::map(&mut args)?,
             };
         }
-        // BuildKit's exporters for files know no image: what of it is known afterwards, we say.
-        if plan.outputs.mode == Some(Mode::Layout) {
+        // BuildKit's exporters for files know no image, nor does one that writes nothing: what is known afterwards, we say.
+        if plan.outputs.are_behind_docker() {
             plan.iidfile = args.last("iidfile").map(PathBuf::from);
             args.remove("iidfile");
         }
@@ -171,6 +172,9 @@ impl Added<'_> {
             self.plan
                 .words
                 .extend(policies.context().into_iter().flatten());
+        }
+        if let Some(limits) = wishes.policy_limits.filter(|_| !policies.text.is_empty()) {
+            self.build_arg("SOCI_POLICY_LIMITS", limits);
         }
         // Base images may need these, too.
         if !wishes.plain_http.is_empty() {

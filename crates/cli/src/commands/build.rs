@@ -13,11 +13,12 @@ use crate::args::Style;
 use crate::build::DockerArgs;
 use crate::build::docker::{Docker, ending};
 use crate::build::made::{self, Made};
-use crate::build::output::{Mode, Place};
+use crate::build::output::Place;
 use crate::build::plan::{Plan, Wishes};
 use crate::build::policies;
 use crate::error::CliError;
 use crate::output;
+use crate::policy::lock;
 use crate::progress::{self, Shown};
 use crate::text::parse_size;
 
@@ -117,6 +118,10 @@ pub(crate) fn run(
         Some(lock) => policies::locked(&build.soci_policy, lock, access)?,
         None => build.soci_policy.clone(),
     };
+    let limits = match &build.policy_lock {
+        Some(lock) => lock::limits(lock)?.map(|(text, _)| text),
+        None => None,
+    };
     let quiet = shown.quiet || args.is_quiet();
     let builder = args.last("builder").map(ToOwned::to_owned);
     let plan = Plan::new(
@@ -129,6 +134,7 @@ pub(crate) fn run(
             no_base: build.soci_no_base,
             prefetch: &build.soci_prefetch,
             policies: &named,
+            policy_limits: limits.as_deref(),
             plain_http: &access.registry.plain_http,
             ca_files: &access.registry.ca_files,
             authfile: access.registry.authfile.as_deref(),
@@ -212,7 +218,7 @@ impl Said {
             Self::Json
         } else if !quiet {
             Self::Report
-        } else if plan.outputs.mode == Some(Mode::Layout) {
+        } else if plan.outputs.are_behind_docker() {
             // BuildKit's exporters for files know none, and buildx prints an empty one.
             Self::Digest
         } else {
@@ -277,7 +283,8 @@ fn look(
     note: &impl Fn(&str),
 ) -> Result<Made, CliError> {
     let mut made = Made {
-        digest: made::digest(metadata),
+        // What docker says is another image, or none.
+        digest: made::digest(metadata).filter(|_| !plan.outputs.are_behind_docker()),
         images: Vec::new(),
     };
     for place in &plan.outputs.places {
@@ -312,8 +319,8 @@ fn settle(plan: &Plan, made: &Made) -> Result<(), CliError> {
     if let Some(file) = &plan.iidfile {
         std::fs::write(file, digest.to_string()).map_err(CliError::io("write", file.display()))?;
     }
-    match (&plan.metadata_file, plan.outputs.mode) {
-        (Some(file), Some(Mode::Layout)) => made::complete(file, digest),
+    match &plan.metadata_file {
+        Some(file) if plan.outputs.are_behind_docker() => made::complete(file, digest),
         _ => Ok(()),
     }
 }

@@ -30,7 +30,7 @@ Examples:
   sociable policy check ./my-policy.wasm
   sociable policy run adaptive --layer layer.tar.gz
   sociable policy push ./my-policy.wasm oci://registry.example/policies/my-policy:1
-  sociable policy lock policies.lock oci://registry.example/policies/my-policy:1
+  sociable policy lock policies.lock oci://registry.example/policies/my-policy:1 --limits fuel=1000,memory=64MiB
   sociable convert oci:app oci:app-soci --policy oci://registry.example/policies/my-policy:1 --policy-lock policies.lock")]
 pub(crate) struct PolicyCommand {
     #[command(subcommand)]
@@ -78,8 +78,11 @@ struct Pull {
 
 #[derive(Debug, Args)]
 struct Lock {
-    /// The file to write, for --policy-lock; what was in it is replaced
+    /// The file to write, for --policy-lock; what was in it is replaced, but for its limits
     file: PathBuf,
+    /// What the project lets components use at most: any of fuel=MILLIONS,memory=SIZE,output=SIZE
+    #[arg(long, value_name = "LIMITS", value_parser = |text: &str| text.parse::<lock::Bounds>().map(|_| text.to_owned()))]
+    limits: Option<String>,
     /// Components: files, or `oci://HOST/REPO:TAG`
     #[arg(required = true)]
     references: Vec<String>,
@@ -119,7 +122,12 @@ fn write_lock(args: &Lock, access: &Access) -> Result<(), CliError> {
     let components = (args.references.iter())
         .map(|reference| Component::fetch(reference, access)?.checked())
         .collect::<Result<Vec<_>, _>>()?;
-    let lines = lock::lines(&components);
+    let limits = match &args.limits {
+        Some(limits) => Some(limits.clone()),
+        None if args.file.exists() => lock::limits(&args.file)?.map(|(text, _)| text),
+        None => None,
+    };
+    let lines = lock::lines(&components, limits.as_deref());
     output::File::begin(&args.file)?.write(|out| out.write_all(lines.as_bytes()))?;
     print(&lines)
 }
