@@ -80,7 +80,7 @@ fn make(stack: &Stack, name: &str, dockerfile: &[u8], binary: &Path) -> String {
 }
 
 /// A finished static binary: in the directory that `SOCIABLE_STATIC` names, else the newest in cargo's target directory.
-fn binary(name: &str) -> PathBuf {
+pub fn binary(name: &str) -> PathBuf {
     if let Some(named) = std::env::var_os("SOCIABLE_STATIC") {
         let named = PathBuf::from(named).join(name);
         assert!(

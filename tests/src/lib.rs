@@ -7,6 +7,7 @@
 //! - [`layout`] reads and writes OCI layouts without any of Sociable's own code; [`image`] and [`tar`] read what is in them, and compare.
 //! - [`frontend`] builds images, by BuildKit's own Dockerfile frontend and by Sociable's.
 //! - [`daemons`] are a test's own in such a stack.
+//! - [`pipeline`] is a machine of a CI system in such a stack, and [`ecr`] what it takes for Amazon ECR.
 //! - [`lazily`] tells what a lazy start has fetched.
 //! - [`registry`] starts real registries, and [`proxy`] stands before them and misbehaves; both over [`http`].
 //!
@@ -25,11 +26,13 @@ pub mod archive;
 pub mod compress;
 pub mod console;
 pub mod daemons;
+pub mod ecr;
 pub mod frontend;
 pub mod http;
 pub mod image;
 pub mod layout;
 pub mod lazily;
+pub mod pipeline;
 pub mod plugins;
 pub mod proxy;
 pub mod reference;

@@ -6,7 +6,7 @@ HERE=$(dirname "$(readlink -f "$0")")
 LAB=${LAB:-$HOME/.cache/sociable-stack}
 ROOT=$LAB/root BIN=$LAB/bin LOGS=$LAB/logs
 SUITE=sid PACKAGES="docker.io docker-cli docker-buildx containerd runc soci-snapshotter docker-registry crane oras skopeo buildah
- busybox-static iproute2 procps fuse3 ca-certificates openssl netavark aardvark-dns tini-static"
+ awscli jq python3-pip busybox-static iproute2 procps fuse3 ca-certificates openssl netavark aardvark-dns tini-static"
 PACKAGES=${PACKAGES//$'\n'/}
 mkdir -p "$ROOT" "$BIN" "$LOGS"
 exec 9>"$LAB/lock"

@@ -20,6 +20,7 @@ use sociable_tests::{Measured, Run};
 mod build;
 mod copy;
 mod crash;
+mod deploy;
 mod differential;
 mod docker;
 mod faults;

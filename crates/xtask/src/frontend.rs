@@ -16,8 +16,8 @@ pub(crate) enum Arch {
 }
 
 impl Arch {
-    /// Docker's name.
-    fn name(self) -> &'static str {
+    /// Docker's name, and Go's.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Amd64 => "amd64",
             Self::Arm64 => "arm64",
@@ -30,6 +30,14 @@ impl Arch {
             "arm64" => Ok(Self::Arm64),
             _ => bail!("no architecture {name:?}: there are amd64 and arm64"),
         }
+    }
+
+    /// Those that are named; all where none is.
+    pub(crate) fn named(names: &[String]) -> Result<Vec<Self>> {
+        if names.is_empty() {
+            return Ok(vec![Self::Amd64, Self::Arm64]);
+        }
+        names.iter().map(|name| Self::of(name)).collect()
     }
 
     /// This machine's.
@@ -54,15 +62,8 @@ impl Arch {
 const LARGEST: u64 = 25 << 20;
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    let mut archs = Vec::new();
-    for arg in args {
-        archs.push(Arch::of(arg)?);
-    }
-    if archs.is_empty() {
-        archs = vec![Arch::Amd64, Arch::Arm64];
-    }
-    for arch in &archs {
-        let binary = build(*arch, Profile::Release, With::Nothing)?.binary;
+    for arch in Arch::named(args)? {
+        let binary = build(arch, Profile::Release, With::Nothing)?.binary;
         let size = fs::metadata(&binary)?.len();
         println!("{} {}", binary.display(), sh::mb(size));
     }
@@ -89,7 +90,7 @@ pub(crate) fn context() -> Result<PathBuf> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum With {
     Nothing,
-    /// `sociable`, for the tests.
+    /// `sociable`, for the tests and for its own image.
     Sociable,
 }
 
@@ -183,7 +184,7 @@ pub(crate) fn missing(arch: Arch) -> Option<String> {
 }
 
 /// Puts a file in its place, which another process may be reading.
-fn install(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn install(from: &Path, to: &Path) -> Result<()> {
     let temporary = to.with_extension("new");
     fs::copy(from, &temporary)?;
     fs::rename(&temporary, to)?;

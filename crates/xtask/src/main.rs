@@ -8,8 +8,10 @@
 
 mod bench;
 mod demo;
+mod deploy;
 mod frontend;
 mod fuzz;
+mod image;
 mod plugins;
 mod sh;
 mod stack;
@@ -27,6 +29,7 @@ cargo xtask fuzz [TARGET] [--seconds N]
                                     fuzzes one target or each in turn (60 s), on stable Rust
 cargo xtask frontend [amd64] [arm64]
                                     the BuildKit frontend as static binaries, and what makes an image of them
+cargo xtask image [amd64] [arm64]   the static sociable, with what else is in its image (needs Go)
 cargo xtask stack prepare|up|exec CMD…|status|down
                                     a real registry, Docker, containerd and soci-snapshotter: see tests/README.md
 cargo xtask help                    this";
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Some("bench") => bench::run(&args[1..]),
         Some("fuzz") => fuzz::run(&args[1..]),
         Some("frontend") => frontend::run(&args[1..]),
+        Some("image") => image::run(&args[1..]),
         Some("stack") => stack::run(&args[1..]),
         None | Some("help" | "--help" | "-h") => {
             println!("{HELP}");

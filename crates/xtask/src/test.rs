@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
 
 use crate::frontend::{self, Arch, With};
 use crate::sh::Profile;
-use crate::{fuzz, plugins, sh, stack};
+use crate::{deploy, fuzz, image, plugins, sh, stack};
 
 /// Debian's names of the compressors that the suite compares, and the program each brings.
 const TOOLS: [(&str, &str); 3] = [
@@ -53,24 +54,28 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         install();
         Ok(())
     });
+    // Downloads, for the most part: while other things compile.
+    let deploy_missing = deploy::missing();
+    let prepared = thread::spawn(move || match deploy_missing {
+        Some(_) => Ok(()),
+        None => deploy::prepare(),
+    });
     lints(&mut steps);
-    let (mut sociable, mut frontend) = (None, None);
+    let mut made = Made::default();
     steps.step("build", || {
         // Together: most of what they are made of takes minutes to compile.
         let built = frontend::build(Arch::host(), Profile::Quick, With::Sociable)?;
         frontend::explains_itself(&built.binary)?;
         let named = std::env::var_os("SOCIABLE_BIN").map(PathBuf::from);
-        sociable = Some(named.unwrap_or_else(|| built.directory.join("sociable")));
-        frontend = Some(built.directory);
+        made.sociable = Some(named.unwrap_or_else(|| built.directory.join("sociable")));
+        made.statically = Some(built.directory);
         Ok(())
     });
-    let plugins = plugins(&mut steps, &skips);
-    let interpreted = if fast {
-        None
-    } else {
-        interpreted_plugins(&mut steps, &skips)
-    };
-    let (reference, registries) = go_programs(&mut steps);
+    made.plugins = plugins(&mut steps, &skips);
+    if !fast {
+        made.interpreted = interpreted_plugins(&mut steps, &skips);
+    }
+    go_programs(&mut steps, &mut made);
     let mut without_stack = None;
     if fast {
         without_stack = Some("--fast starts no container stack".to_owned());
@@ -92,31 +97,20 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             "sociable-tests",
         ]))
     });
-    if let Some(sociable) = sociable {
+    if let Some(why) = deploy_missing {
+        skip(&skips, &format!("deploy/tests: {why}"))?;
+    } else {
+        steps.step("deploy", || {
+            prepared.join().expect("no panic")?;
+            for why in deploy::check(made.sociable.as_deref())? {
+                skip(&skips, &why)?;
+            }
+            Ok(())
+        });
+    }
+    if made.sociable.is_some() {
         steps.step("suite", || {
-            let mut suite = sh::cargo(&["test", "--quiet", "--package", "sociable-tests"]);
-            suite
-                .env("SOCIABLE_BIN", &sociable)
-                .env("SOCIABLE_SKIP_LOG", &skips);
-            let built = [
-                ("SOCIABLE_REFERENCE", &reference),
-                ("SOCIABLE_STATIC", &frontend),
-                ("SOCIABLE_REGISTRIES", &registries),
-                ("SOCIABLE_PLUGINS", &plugins),
-                ("SOCIABLE_PLUGINS_INTERPRETED", &interpreted),
-            ];
-            suite.envs(
-                built
-                    .iter()
-                    .filter_map(|(name, path)| Some((name, path.as_ref()?))),
-            );
-            if let Some(why) = &without_stack {
-                suite.env("SOCIABLE_WITHOUT_STACK", why);
-            }
-            if fast {
-                suite.env("SOCIABLE_TEST_SCALE", "0.1");
-            }
-            sh::run(&mut suite)
+            suite(&made, without_stack.as_deref(), fast, &skips)
         });
     }
     if !fast {
@@ -131,9 +125,51 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         let why = "fuzz smoke runs: libFuzzer needs a C++ compiler";
         skip(&skips, why)?;
     } else if !fast {
-        steps.step("fuzz", || fuzz::all(12));
+        steps.step("fuzz", || fuzz::all(8));
     }
     summary(&steps, &fs::read_to_string(&skips)?, fast)
+}
+
+/// What the tests run, as far as it could be made.
+#[derive(Default)]
+struct Made {
+    sociable: Option<PathBuf>,
+    /// The directory of the static frontend and of `sociable`.
+    statically: Option<PathBuf>,
+    plugins: Option<PathBuf>,
+    interpreted: Option<PathBuf>,
+    reference: Option<PathBuf>,
+    registries: Option<PathBuf>,
+    /// What is in the image of `sociable` beside it.
+    image_parts: Option<PathBuf>,
+}
+
+/// The finished program, against everything else.
+fn suite(made: &Made, without_stack: Option<&str>, fast: bool, skips: &Path) -> Result<()> {
+    let mut suite = sh::cargo(&["test", "--quiet", "--package", "sociable-tests"]);
+    // Much of a test's time it waits, for registries, builders and snapshotters.
+    let threads = thread::available_parallelism().map_or(1, usize::from) + 1;
+    suite
+        .env("SOCIABLE_SKIP_LOG", skips)
+        .env("RUST_TEST_THREADS", threads.to_string());
+    let paths = [
+        ("SOCIABLE_BIN", &made.sociable),
+        ("SOCIABLE_REFERENCE", &made.reference),
+        ("SOCIABLE_STATIC", &made.statically),
+        ("SOCIABLE_REGISTRIES", &made.registries),
+        ("SOCIABLE_IMAGE_PARTS", &made.image_parts),
+        ("SOCIABLE_PLUGINS", &made.plugins),
+        ("SOCIABLE_PLUGINS_INTERPRETED", &made.interpreted),
+    ];
+    let paths = paths.iter();
+    suite.envs(paths.filter_map(|(name, path)| Some((name, path.as_ref()?))));
+    if let Some(why) = without_stack {
+        suite.env("SOCIABLE_WITHOUT_STACK", why);
+    }
+    if fast {
+        suite.env("SOCIABLE_TEST_SCALE", "0.1");
+    }
+    sh::run(&mut suite)
 }
 
 /// Says what is left out, now and in the summary.
@@ -195,29 +231,32 @@ fn interpreted_plugins(steps: &mut Steps, skips: &Path) -> Option<PathBuf> {
     built
 }
 
-/// The reference and the registries, where there is Go to build them.
-fn go_programs(steps: &mut Steps) -> (Option<PathBuf>, Option<PathBuf>) {
-    let (mut reference, mut registries) = (None, None);
-    if sh::has("go") {
-        steps.step("registries", || {
-            registries = Some(sh::registries()?);
-            Ok(())
-        });
-        steps.step("reference", || {
-            reference = Some(sh::reference()?);
-            let unformatted = sh::read(&mut sh::command(
-                "gofmt",
-                ["-l", "tests/reference", "tests/registries"],
-            ))?;
-            ensure!(
-                unformatted.is_empty(),
-                "gofmt: {}",
-                String::from_utf8_lossy(&unformatted)
-            );
-            Ok(())
-        });
+/// The reference, the registries, and what is in the image of `sociable`, where there is Go to build them.
+fn go_programs(steps: &mut Steps, made: &mut Made) {
+    if !sh::has("go") {
+        return;
     }
-    (reference, registries)
+    steps.step("registries", || {
+        made.registries = Some(sh::registries()?);
+        Ok(())
+    });
+    steps.step("parts of the image", || {
+        made.image_parts = Some(image::parts(Arch::host())?);
+        Ok(())
+    });
+    steps.step("reference", || {
+        made.reference = Some(sh::reference()?);
+        let unformatted = sh::read(&mut sh::command(
+            "gofmt",
+            ["-l", "tests/reference", "tests/registries"],
+        ))?;
+        ensure!(
+            unformatted.is_empty(),
+            "gofmt: {}",
+            String::from_utf8_lossy(&unformatted)
+        );
+        Ok(())
+    });
 }
 
 fn summary(steps: &Steps, skips: &str, fast: bool) -> Result<()> {
