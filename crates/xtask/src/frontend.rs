@@ -69,7 +69,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     }
     let dir = context()?;
     println!(
-        "\nTheir image, with docker:\n  docker buildx bake --file {}/docker-bake.hcl --set '*.tags=REPOSITORY:TAG' --push\n\
+        "\nTheir image, with docker:\n  cd {} && docker buildx bake --set '*.tags=REPOSITORY:TAG' --push\n\
          or without: frontend/README.md",
         dir.display()
     );

@@ -23,7 +23,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         )?;
     }
     println!(
-        "\nTheir image, with docker:\n  docker buildx bake --file {}/docker-bake.hcl --set '*.tags=REPOSITORY:TAG' --push",
+        "\nTheir image, with docker:\n  cd {} && docker buildx bake --set '*.tags=REPOSITORY:TAG' --push",
         sh::target().join("image").display()
     );
     Ok(())
