@@ -9,11 +9,7 @@ use crate::sh;
 
 /// What must be there to run them.
 pub(crate) fn missing() -> Option<&'static str> {
-    let venv = || sh::quiet(sh::command("python3", ["-c", "import ensurepip, venv"]));
-    if !venv() {
-        sh::apt_install(&["python3-venv"]);
-    }
-    (!venv()).then_some("Python 3 with venv is needed")
+    (!sh::venv()).then_some("Python 3 with venv is needed")
 }
 
 fn place() -> PathBuf {

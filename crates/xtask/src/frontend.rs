@@ -78,10 +78,15 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 
 /// A directory with the files that make the image, as far as they have been built.
 pub(crate) fn context() -> Result<PathBuf> {
-    let dir = sh::target().join("frontend");
+    recipe("frontend", "frontend")
+}
+
+/// A directory in cargo's, with the Dockerfile of an image and how bake makes it.
+pub(crate) fn recipe(from: &str, name: &str) -> Result<PathBuf> {
+    let dir = sh::target().join(name);
     fs::create_dir_all(&dir)?;
     for file in ["Dockerfile", "docker-bake.hcl"] {
-        fs::copy(sh::root().join("frontend").join(file), dir.join(file))?;
+        fs::copy(sh::root().join(from).join(file), dir.join(file))?;
     }
     Ok(dir)
 }

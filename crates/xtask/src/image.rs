@@ -31,11 +31,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 
 /// What is in the image beside `sociable`; the directory that makes the image.
 pub(crate) fn parts(arch: Arch) -> Result<PathBuf> {
-    let dir = sh::target().join("image");
-    fs::create_dir_all(&dir)?;
-    for file in ["Dockerfile", "docker-bake.hcl"] {
-        fs::copy(sh::root().join("deploy/image").join(file), dir.join(file))?;
-    }
+    let dir = frontend::recipe("deploy/image", "image")?;
     fs::write(dir.join("ca-certificates.crt"), certificates())?;
     let helper = format!("docker-credential-ecr-login-{}", arch.name());
     let mut go = sh::command("go", ["build", "-trimpath", "-ldflags", "-s -w", "-o"]);

@@ -76,12 +76,8 @@ pub(crate) fn interpreted_missing() -> Option<String> {
             .parse()
             .ok()
     };
-    let venv = || sh::quiet(sh::command("python3", ["-c", "import ensurepip, venv"]));
     if node().is_none() || !sh::has("npm") {
         sh::apt_install(&["nodejs", "npm"]);
-    }
-    if !venv() {
-        sh::apt_install(&["python3-venv"]);
     }
     match node() {
         Some(version) if version >= NODE && sh::has("npm") => {}
@@ -91,7 +87,7 @@ pub(crate) fn interpreted_missing() -> Option<String> {
             ));
         }
     }
-    (!venv()).then(|| "Python 3 with venv is needed".to_owned())
+    (!sh::venv()).then(|| "Python 3 with venv is needed".to_owned())
 }
 
 /// The oldest Node that the tools for components run on.

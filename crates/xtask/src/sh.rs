@@ -214,3 +214,9 @@ pub(crate) fn quiet(mut command: Command) -> bool {
     let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }
+
+/// Whether Python can make environments; where apt can bring that, it does.
+pub(crate) fn venv() -> bool {
+    let there = || quiet(command("python3", ["-c", "import ensurepip, venv"]));
+    there() || apt_install(&["python3-venv"]) && there()
+}

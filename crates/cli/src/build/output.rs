@@ -29,16 +29,6 @@ pub(crate) enum Mode {
     Push,
 }
 
-impl Mode {
-    /// Whether the image is none that docker knows, so that its digest, too, is ours to say.
-    pub(crate) fn is_behind_docker(self) -> bool {
-        match self {
-            Self::Image => false,
-            Self::Layout | Self::Push => true,
-        }
-    }
-}
-
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -70,9 +60,9 @@ pub(crate) struct Outputs {
 }
 
 impl Outputs {
-    /// [`Mode::is_behind_docker`], where there is a mode.
+    /// Whether the image is none that docker knows, so that its digest, too, is ours to say.
     pub(crate) fn are_behind_docker(&self) -> bool {
-        self.mode.is_some_and(Mode::is_behind_docker)
+        matches!(self.mode, Some(Mode::Layout | Mode::Push))
     }
 
     /// What is pushed.

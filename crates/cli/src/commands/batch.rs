@@ -192,14 +192,13 @@ fn repositories(name: &str, access: &Access) -> Result<Vec<Reference>, CliError>
     if !is_pattern(name) {
         return Ok(vec![parse(name)?]);
     }
-    let Some((host, pattern)) = name
-        .split_once('/')
-        .filter(|(host, _)| host.contains(['.', ':']) || *host == "localhost")
-    else {
+    let (host, pattern) = name.split_once('/').unwrap_or_default();
+    // What is a host, names of repositories tell.
+    if !parse(&format!("{host}/any")).is_ok_and(|any| any.name.registry == host) {
         return Err(CliError::usage(format!(
             "{name:?}: repositories are listed of a registry, HOST/PATTERN"
         )));
-    };
+    }
     let pattern = glob(pattern)?;
     let all = access.registries()?.repositories(host).map_err(|error| {
         CliError::from(error).hint(

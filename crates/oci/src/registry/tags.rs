@@ -85,7 +85,7 @@ pub(super) fn list(client: &Arc<Client>, repository: &RepositoryName) -> Result<
     pages(client, repository, url, Access::Pull, "tags")
 }
 
-/// The distribution-spec leaves this list out; distribution, Harbor, Artifactory and Amazon ECR have it, the large public registries do not.
+/// A list that distribution has, and the distribution-spec does not ask for.
 pub(super) fn catalog(client: &Arc<Client>, registry: &str) -> Result<Vec<String>> {
     let all = RepositoryName {
         registry: registry.to_owned(),
@@ -128,7 +128,7 @@ fn pages(
         all.extend(page.unwrap_or_default());
         limits::check("names of a list", all.len() as u64, MAX_LISTED as u64).map_err(
             |source| Error::Limit {
-                place: request.url.to_string(),
+                place: repository.to_string(),
                 source,
             },
         )?;
