@@ -88,8 +88,9 @@ fn same(name: &str, dockerfile: &str, code: i32, about: &str) {
     });
 }
 
-/// What was said, without progress and without what is other each time: seconds since a step began, and names of a session's files.
+/// What was said, without progress and without what is other each time: seconds since a step began, names of a session's files, and which of its two calls Docker's client saw fail first.
 fn lasting(stderr: &str) -> String {
+    let stderr = stderr.replace("failed to run Build function", "failed to solve");
     let changes = |word: &&str| {
         let seconds = word.contains('.') && word.parse::<f64>().is_ok();
         seconds || word.contains("::")
