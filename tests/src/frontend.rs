@@ -91,13 +91,13 @@ pub fn binary(name: &str) -> PathBuf {
         return named;
     }
     let target = crate::target_dir().join("x86_64-unknown-linux-musl");
-    let built = ["release", "quick", "debug"].map(|profile| target.join(profile).join(name));
+    let built = ["release", "debug"].map(|profile| target.join(profile).join(name));
     let age = |path: &PathBuf| path.metadata().and_then(|m| m.modified()).ok();
     let newest = built
         .into_iter()
         .filter(|path| path.is_file())
         .max_by_key(age);
-    newest.expect("a static binary of the frontend: `cargo xtask frontend`, or set SOCIABLE_STATIC")
+    newest.expect("a static binary: `cargo xtask test` builds it, or set SOCIABLE_STATIC")
 }
 
 /// A `docker buildx build` of a context, without an output yet, and with plain progress.

@@ -243,7 +243,7 @@ fn find_sociable() -> PathBuf {
     }
     let target = crate::target_dir();
     let age = |p: &Path| p.metadata().and_then(|m| m.modified()).ok();
-    let built = ["release", "quick", "debug"].map(|profile| target.join(profile).join("sociable"));
+    let built = ["release", "debug"].map(|profile| target.join(profile).join("sociable"));
     let newest = built
         .into_iter()
         .filter(|p| p.is_file())

@@ -71,7 +71,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         "sociable-measure",
     ]))?;
     let tools = Tools {
-        sociable: sh::sociable(sh::Profile::Release)?,
+        sociable: sh::sociable()?,
         reference,
         measure: sh::target().join("release/sociable-measure"),
         place,

@@ -10,7 +10,7 @@ use crate::sh::{self, mb};
 
 pub(crate) fn run() -> Result<()> {
     println!("Building sociable …");
-    let sociable = sh::sociable(sh::Profile::Release)?;
+    let sociable = sh::sociable()?;
     let (dir, files) = sh::real_directory(50_000_000, 300_000_000);
     let image = sh::target().join("demo/image");
     if image.exists() {

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::sh::{self, Profile};
+use crate::sh;
 
 /// An architecture that the frontend is built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ const LARGEST: u64 = 25 << 20;
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     for arch in Arch::named(args)? {
-        let binary = build(arch, Profile::Release, With::Nothing)?.binary;
+        let binary = build(arch, With::Nothing)?.binary;
         let size = fs::metadata(&binary)?.len();
         println!("{} {}", binary.display(), sh::mb(size));
     }
@@ -95,8 +95,44 @@ pub(crate) fn recipe(from: &str, name: &str) -> Result<PathBuf> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum With {
     Nothing,
-    /// `sociable`, for the tests and for its own image.
+    /// `sociable`, for its own image.
     Sociable,
+    /// Everything, in the profile of the tests, and the tests themselves: see [`of_all`].
+    Tests,
+}
+
+impl With {
+    /// What cargo is told.
+    fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::Nothing => &["--release", "--package", "sociable-frontend", "--bins"],
+            Self::Sociable => &[
+                "--release",
+                "--package",
+                "sociable-frontend",
+                "--package",
+                "sociable",
+                "--bins",
+            ],
+            Self::Tests => &["--workspace", "--lib", "--bins", "--examples", "--tests"],
+        }
+    }
+
+    /// The directory of the profile.
+    fn directory(self) -> &'static str {
+        match self {
+            Self::Nothing | Self::Sociable => "release",
+            Self::Tests => "debug",
+        }
+    }
+}
+
+/// One of cargo's commands, on the whole workspace, for this machine, linked statically. They share what they compile: the same
+/// packages in the same profile for the same target have the same features.
+pub(crate) fn of_all(command: &str) -> Result<Command> {
+    let mut cargo = sh::cargo(&[command, "--quiet", "--workspace"]);
+    statically(&mut cargo, Arch::host())?;
+    Ok(cargo)
 }
 
 /// What was built.
@@ -108,8 +144,8 @@ pub(crate) struct Built {
 }
 
 /// Builds a static binary.
-pub(crate) fn build(arch: Arch, profile: Profile, with: With) -> Result<Built> {
-    let directory = compile(arch, profile, with)?;
+pub(crate) fn build(arch: Arch, with: With) -> Result<Built> {
+    let directory = compile(arch, with)?;
     let built = directory.join("sociable-frontend");
     let mut compress = sh::command("gzip", ["-c"]);
     let size = sh::read(compress.arg(&built))?.len() as u64;
@@ -129,21 +165,15 @@ pub(crate) fn build(arch: Arch, profile: Profile, with: With) -> Result<Built> {
 }
 
 /// Compiles a static binary; the directory that it is in.
-fn compile(arch: Arch, profile: Profile, with: With) -> Result<PathBuf> {
-    let mut cargo = sh::cargo(&["build", "--quiet", "--profile", profile.name()]);
-    // With the examples: what `crates/buildkit` shows how to do, for the tests.
-    cargo.args(["--package", "sociable-frontend", "--bins"]);
-    cargo.args(["--package", "sociable-buildkit", "--examples"]);
-    if with == With::Sociable {
-        cargo.args(["--package", "sociable"]);
-    }
+fn compile(arch: Arch, with: With) -> Result<PathBuf> {
+    let mut cargo = sh::cargo(&["build", "--quiet"]);
+    cargo.args(with.words());
     cargo
         .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
-        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
-        .env("CARGO_PROFILE_QUICK_STRIP", "symbols");
+        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
     let target = statically(&mut cargo, arch)?;
     sh::run(&mut cargo)?;
-    Ok(sh::target().join(&target).join(profile.name()))
+    Ok(sh::target().join(&target).join(with.directory()))
 }
 
 /// Whether it compiles, C parts included; it is not linked.

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 use crate::frontend::{self, Arch, With, install};
-use crate::sh::{self, Profile};
+use crate::sh;
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     ensure!(
@@ -16,7 +16,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     );
     for arch in Arch::named(args)? {
         let dir = parts(arch)?;
-        let built = frontend::build(arch, Profile::Release, With::Sociable)?;
+        let built = frontend::build(arch, With::Sociable)?;
         install(
             &built.directory.join("sociable"),
             &dir.join(format!("sociable-{}", arch.name())),

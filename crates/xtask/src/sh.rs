@@ -66,39 +66,19 @@ pub(crate) fn has(program: &str) -> bool {
     help.is_ok()
 }
 
-/// How a program is built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Profile {
-    /// As users get it.
-    Release,
-    /// Built in less time, for tests: see the workspace's `Cargo.toml`.
-    Quick,
-}
-
-impl Profile {
-    /// Cargo's name of it, and of the directory.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Release => "release",
-            Self::Quick => "quick",
-        }
-    }
-}
-
-/// Builds `sociable`: its path. A binary that `SOCIABLE_BIN` names is taken as it is.
-pub(crate) fn sociable(profile: Profile) -> Result<PathBuf> {
+/// Builds `sociable` as users get it: its path. A binary that `SOCIABLE_BIN` names is taken as it is.
+pub(crate) fn sociable() -> Result<PathBuf> {
     if let Some(named) = std::env::var_os("SOCIABLE_BIN") {
         return Ok(named.into());
     }
     run(&mut cargo(&[
         "build",
         "--quiet",
-        "--profile",
-        profile.name(),
+        "--release",
         "--package",
         "sociable",
     ]))?;
-    Ok(target().join(profile.name()).join("sociable"))
+    Ok(target().join("release/sociable"))
 }
 
 /// Builds the program over the SOCI Go library: its path. Fails where there is no Go or no C compiler.

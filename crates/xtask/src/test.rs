@@ -8,7 +8,6 @@ use std::time::Instant;
 use anyhow::{Result, bail, ensure};
 
 use crate::frontend::{self, Arch, With};
-use crate::sh::Profile;
 use crate::{deploy, fuzz, image, plugins, sh, stack};
 
 /// Debian's names of the compressors that the suite compares, and the program each brings.
@@ -62,9 +61,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     });
     lints(&mut steps);
     let mut made = Made::default();
-    steps.step("build", || {
-        // Together: most of what they are made of takes minutes to compile.
-        let built = frontend::build(Arch::host(), Profile::Quick, With::Sociable)?;
+    let built = steps.step("build", || {
+        let built = frontend::build(Arch::host(), With::Tests)?;
         frontend::explains_itself(&built.binary)?;
         let named = std::env::var_os("SOCIABLE_BIN").map(PathBuf::from);
         made.sociable = Some(named.unwrap_or_else(|| built.directory.join("sociable")));
@@ -88,15 +86,6 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             without_stack = Some("the container stack could not be prepared".to_owned());
         }
     }
-    steps.step("unit tests", || {
-        sh::run(&mut sh::cargo(&[
-            "test",
-            "--quiet",
-            "--workspace",
-            "--exclude",
-            "sociable-tests",
-        ]))
-    });
     if let Some(why) = deploy_missing {
         skip(&skips, &format!("deploy/tests: {why}"))?;
     } else {
@@ -108,9 +97,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             Ok(())
         });
     }
-    if made.sociable.is_some() {
-        steps.step("suite", || {
-            suite(&made, without_stack.as_deref(), fast, &skips)
+    if built {
+        steps.step("tests", || {
+            tests(&made, without_stack.as_deref(), fast, &skips)
         });
     }
     if !fast {
@@ -144,12 +133,13 @@ struct Made {
     image_parts: Option<PathBuf>,
 }
 
-/// The finished program, against everything else.
-fn suite(made: &Made, without_stack: Option<&str>, fast: bool, skips: &Path) -> Result<()> {
-    let mut suite = sh::cargo(&["test", "--quiet", "--package", "sociable-tests"]);
+/// Unit tests, and the suite: the finished program, against everything else.
+fn tests(made: &Made, without_stack: Option<&str>, fast: bool, skips: &Path) -> Result<()> {
+    let mut tests = frontend::of_all("test")?;
     // Much of a test's time it waits, for registries, builders and snapshotters.
-    let threads = thread::available_parallelism().map_or(1, usize::from) + 1;
-    suite
+    let threads = thread::available_parallelism().map_or(1, usize::from) + 2;
+    tests
+        .arg("--no-fail-fast")
         .env("SOCIABLE_SKIP_LOG", skips)
         .env("RUST_TEST_THREADS", threads.to_string());
     let paths = [
@@ -162,14 +152,14 @@ fn suite(made: &Made, without_stack: Option<&str>, fast: bool, skips: &Path) -> 
         ("SOCIABLE_PLUGINS_INTERPRETED", &made.interpreted),
     ];
     let paths = paths.iter();
-    suite.envs(paths.filter_map(|(name, path)| Some((name, path.as_ref()?))));
+    tests.envs(paths.filter_map(|(name, path)| Some((name, path.as_ref()?))));
     if let Some(why) = without_stack {
-        suite.env("SOCIABLE_WITHOUT_STACK", why);
+        tests.env("SOCIABLE_WITHOUT_STACK", why);
     }
     if fast {
-        suite.env("SOCIABLE_TEST_SCALE", "0.1");
+        tests.env("SOCIABLE_TEST_SCALE", "0.1");
     }
-    sh::run(&mut suite)
+    sh::run(&mut tests)
 }
 
 /// Says what is left out, now and in the summary.
@@ -185,18 +175,12 @@ fn lints(steps: &mut Steps) {
         sh::run(&mut sh::cargo(&["fmt", "--all", "--check"]))
     });
     steps.step("clippy", || {
-        sh::run(&mut sh::cargo(&[
-            "clippy",
-            "--quiet",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-Dwarnings",
-        ]))
+        let mut clippy = frontend::of_all("clippy")?;
+        sh::run(clippy.args(["--all-targets", "--", "-Dwarnings"]))
     });
     steps.step("doc", || {
-        let mut doc = sh::cargo(&["doc", "--quiet", "--workspace", "--no-deps"]);
-        sh::run(doc.env("RUSTDOCFLAGS", "-Dwarnings"))
+        let mut doc = frontend::of_all("doc")?;
+        sh::run(doc.arg("--no-deps").env("RUSTDOCFLAGS", "-Dwarnings"))
     });
 }
 

@@ -51,7 +51,7 @@ fn context(tools: &Tools) -> Result<PathBuf> {
 
 pub(super) fn run(tools: &Tools, rounds: usize, table: &mut Table) -> Result<()> {
     let context = context(tools)?;
-    frontend::build(Arch::host(), sh::Profile::Release, With::Nothing)?;
+    frontend::build(Arch::host(), With::Nothing)?;
     let image = frontend::context()?;
     let _stack = Stack::up()?;
     let (context, image) = (context.display(), image.display());

@@ -19,7 +19,7 @@ use crate::{plugins, sh, stack};
 type Starts = Vec<(&'static str, Vec<Fetched>)>;
 
 pub(super) fn run(place: &Path, rounds: usize, markdown: bool) -> Result<()> {
-    let sociable = sh::sociable(sh::Profile::Release)?;
+    let sociable = sh::sociable()?;
     if let Some(why) = stack::prepare()? {
         bail!("{why}");
     }
