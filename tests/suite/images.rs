@@ -238,6 +238,35 @@ fn v1_indexes_stand_beside_the_image() {
     let _ = run(&mut sociable(["verify", &both.arg()])).ok();
 }
 
+/// What is named stays what it is, though there is only one image in it.
+#[test]
+fn an_index_of_one_image_stays_one() {
+    let dir = temp_dir();
+    let layout = layered(&dir.path().join("in"));
+    let only = serde_json::from_slice::<Value>(&layout.index_json().expect("index.json"))
+        .expect("JSON")["manifests"][0]
+        .clone();
+    let list = json!({"schemaVersion": 2, "mediaType": media::INDEX, "manifests": [only]});
+    let list = layout.add(media::INDEX, list.to_string().as_bytes());
+    layout.set_index(std::slice::from_ref(&list));
+
+    let digest = |layout: &Layout| {
+        let inspected = run(&mut sociable(["inspect", "--json", &layout.arg()])).ok();
+        let inspected: Value = serde_json::from_slice(&inspected.stdout).expect("JSON");
+        inspected["target"]["digest"].clone()
+    };
+    assert_eq!(digest(&layout), list["digest"]);
+    let beside = Layout::open(dir.path().join("out"));
+    let mut create = sociable(["create", &layout.arg(), &beside.arg()]);
+    let _ = run(create.args(OPTIONS)).ok();
+    assert!(
+        beside
+            .blob(list["digest"].as_str().expect("a digest"))
+            .is_some()
+    );
+    assert_eq!(digest(&beside), list["digest"]);
+}
+
 #[test]
 fn files_are_what_a_container_would_see() {
     let dir = temp_dir();

@@ -130,7 +130,7 @@ pub(crate) fn convert_prepared(
     let not_asked_for = others(source, image, &chosen)?;
     let mut entries = match &image.kind {
         Kind::Single(target) => Index::new(vec![(**target).clone()]),
-        Kind::Multi(index, _) => index.clone(),
+        Kind::Multi(index) => index.clone(),
     };
     media_type::OCI_INDEX.clone_into(&mut entries.media_type);
     let manifests = entries

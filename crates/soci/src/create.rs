@@ -39,9 +39,9 @@ pub(crate) fn create_prepared(
 ) -> Result<Report> {
     let chosen = image.choose(source, options.platforms)?;
     let not_asked_for = others(source, image, &chosen)?;
-    let roots: Vec<Descriptor> = match &image.kind {
-        Kind::Single(target) | Kind::Multi(_, Some(target)) => vec![(**target).clone()],
-        Kind::Multi(index, None) => index.manifests.clone(),
+    let roots: Vec<Descriptor> = match (&image.target, &image.kind) {
+        (Some(target), _) | (None, Kind::Single(target)) => vec![(**target).clone()],
+        (None, Kind::Multi(index)) => index.manifests.clone(),
     };
     let Some((root, siblings)) = roots.split_first() else {
         return Err(Error::NoPlatforms);

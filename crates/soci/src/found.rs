@@ -73,7 +73,7 @@ pub fn annotated(of: &PlatformImage) -> Result<Option<Digest>> {
 /// Everything that is listed beside the image or with it.
 fn entries(source: &dyn Source, image: &Image, of: &PlatformImage) -> Result<Vec<Descriptor>> {
     let mut entries = source.referrers(&of.descriptor.digest)?;
-    if let Kind::Multi(index, _) = &image.kind {
+    if let Kind::Multi(index) = &image.kind {
         entries.extend(index.manifests.iter().cloned());
     }
     Ok(entries)

@@ -15,6 +15,9 @@ use crate::error::{Error, Result};
 pub struct Image {
     /// What it consists of.
     pub kind: Kind,
+    /// What the source names: a manifest, or an index, be it of one manifest only. There is none where `index.json` lists the
+    /// platforms itself; where only one of several is there, it is that.
+    pub target: Option<Box<Descriptor>>,
     /// The source's name, for messages.
     pub place: String,
 }
@@ -24,8 +27,8 @@ pub struct Image {
 pub enum Kind {
     /// One manifest; its descriptor has the platform.
     Single(Box<Descriptor>),
-    /// An index, and the descriptor that points at it where there is one.
-    Multi(Index, Option<Box<Descriptor>>),
+    /// An index; without those of its entries that are not there.
+    Multi(Index),
 }
 
 /// Which platforms are meant.
@@ -75,7 +78,7 @@ impl Image {
             Selection::Flat(list) => (list, None),
             Selection::One(target) => match source.parsed(&target)? {
                 Some(Document::Index(list)) => (list, Some(target)),
-                Some(Document::Manifest(_)) => return Self::single(source, *target, place),
+                Some(Document::Manifest(_)) => return Self::single(source, *target, None, place),
                 None => {
                     return Err(Error::NotAnImage {
                         place,
@@ -98,33 +101,42 @@ impl Image {
                 count: listed,
             }),
             [only] if media_type::is_manifest(&only.media_type) => {
-                Self::single(source, only.clone(), place)
+                // Without the others, that is another image than the one that was named.
+                let target = target.filter(|_| listed == 1);
+                Self::single(source, only.clone(), target, place)
             }
             _ => {
                 list.manifests = there;
                 Ok(Self {
-                    kind: Kind::Multi(list, target),
+                    kind: Kind::Multi(list),
+                    target,
                     place,
                 })
             }
         }
     }
 
-    fn single(source: &dyn Source, mut target: Descriptor, place: String) -> Result<Self> {
-        if target.platform.is_none() {
-            let manifest = manifest_of(source, &target)?;
-            target.platform = config_platform(source, &manifest)?;
-            if target.platform.is_none() {
+    fn single(
+        source: &dyn Source,
+        mut only: Descriptor,
+        above: Option<Box<Descriptor>>,
+        place: String,
+    ) -> Result<Self> {
+        if only.platform.is_none() {
+            let manifest = manifest_of(source, &only)?;
+            only.platform = config_platform(source, &manifest)?;
+            if only.platform.is_none() {
                 return Err(Error::Artifact {
                     place,
-                    digest: target.digest,
+                    digest: only.digest,
                     artifact_type: artifact_type(manifest),
                 });
             }
         }
-        match &target.platform {
+        match &only.platform {
             Some(platform) if !is_unknown(platform) => Ok(Self {
-                kind: Kind::Single(Box::new(target)),
+                target: Some(above.unwrap_or_else(|| Box::new(only.clone()))),
+                kind: Kind::Single(Box::new(only)),
                 place,
             }),
             _ => Err(Error::NoPlatforms),
@@ -134,10 +146,7 @@ impl Image {
     /// Its tag where it was found, if it has one.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
-        match &self.kind {
-            Kind::Single(target) => target.tag(),
-            Kind::Multi(_, target) => target.as_deref()?.tag(),
-        }
+        self.target.as_deref()?.tag()
     }
 
     /// The platforms that the image is for, in the order of its index, each once.
@@ -148,7 +157,7 @@ impl Image {
         let mut all = Vec::new();
         match &self.kind {
             Kind::Single(target) => all.extend(target.platform.clone()),
-            Kind::Multi(index, _) => {
+            Kind::Multi(index) => {
                 for entry in images(index) {
                     match &entry.platform {
                         Some(platform) if is_unknown(platform) => {}
@@ -176,7 +185,7 @@ impl Image {
             (Platforms::Default, Kind::Single(target)) => {
                 target.platform.clone().into_iter().collect()
             }
-            (Platforms::Default, Kind::Multi(..)) => vec![Platform::host()],
+            (Platforms::Default, Kind::Multi(_)) => vec![Platform::host()],
         };
         if wanted.is_empty() {
             return Err(Error::NoPlatforms);
@@ -224,7 +233,7 @@ impl Image {
                 Some(platform) if !wanted.matches_strict(platform) => none(),
                 _ => Ok((**target).clone()),
             },
-            Kind::Multi(index, _) => {
+            Kind::Multi(index) => {
                 for entry in images(index) {
                     match &entry.platform {
                         None => {

@@ -7,7 +7,7 @@ use sociable_ztoc::{EntryKind, Spans, Ztoc};
 use crate::convert::Blob;
 use crate::error::Result;
 use crate::found::{self, FoundIndex};
-use crate::image::{Image, Kind, PlatformImage, Platforms};
+use crate::image::{Image, PlatformImage, Platforms};
 use crate::names::{BUILD_TOOL, DISABLE_XATTRS};
 use crate::prefetch::{Prefetch, SpanRange};
 use crate::record::{self, Used};
@@ -135,10 +135,7 @@ pub struct EntriesInfo {
 /// # Errors
 /// When a document cannot be read, or a SOCI index is none. A layer may be missing.
 pub fn inspect(source: &dyn Source, image: &Image, platforms: &Platforms) -> Result<ImageInfo> {
-    let target = match &image.kind {
-        Kind::Single(target) => Some(Blob::from(&**target)),
-        Kind::Multi(_, target) => target.as_deref().map(Blob::from),
-    };
+    let target = image.target.as_deref().map(Blob::from);
     let platforms = image
         .choose(source, platforms)?
         .iter()

@@ -3,7 +3,7 @@
 use sociable_oci::{Digest, Source};
 
 use crate::error::{Error, Result};
-use crate::image::{Image, Kind};
+use crate::image::Image;
 
 /// What a destination was at the beginning, if that was the image itself.
 pub(crate) struct InPlace(Option<Digest>);
@@ -11,10 +11,7 @@ pub(crate) struct InPlace(Option<Digest>);
 impl InPlace {
     /// Looks at the destination.
     pub(crate) fn begin(image: &Image, existing: Option<&dyn Source>) -> Self {
-        let root = match &image.kind {
-            Kind::Single(target) | Kind::Multi(_, Some(target)) => Some(target.digest),
-            Kind::Multi(_, None) => None,
-        };
+        let root = image.target.as_ref().map(|target| target.digest);
         let there = existing.and_then(|there| current(there).ok().flatten());
         Self(root.filter(|root| there == Some(*root)))
     }

@@ -218,7 +218,7 @@ fn check_index(
 
 /// The entry under which an image index lists a v2 index must name the image manifest.
 fn check_listing(image: &Image, of: &PlatformImage, digest: Digest, verdict: &mut Verdict) {
-    let Kind::Multi(list, _) = &image.kind else {
+    let Kind::Multi(list) = &image.kind else {
         return;
     };
     // Images with the same layers have the same index, listed once for each.

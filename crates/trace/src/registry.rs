@@ -18,7 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sociable_oci::{Descriptor, Digest, Document, Index, Source, Walk, media_type};
-use sociable_soci::image::{Kind, PlatformImage};
+use sociable_soci::image::PlatformImage;
 use sociable_soci::{Image, Version, chain, found};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
@@ -60,10 +60,7 @@ impl Registry {
     /// # Errors
     /// [`crate::Error::Image`].
     pub fn open(source: Box<dyn Source>, image: &Image, of: &PlatformImage) -> Result<Self> {
-        let root = match &image.kind {
-            Kind::Single(descriptor) | Kind::Multi(_, Some(descriptor)) => (**descriptor).clone(),
-            Kind::Multi(_, None) => of.descriptor.clone(),
-        };
+        let root = image.target.as_deref().unwrap_or(&of.descriptor).clone();
         let mut roots = vec![root.clone(), of.descriptor.clone()];
         let mut referrers = Vec::new();
         for index in found::indexes(&*source, image, of)? {

@@ -7,7 +7,6 @@ use serde::Serialize;
 use serde_json::Value;
 use sociable_oci::registry::Reference;
 use sociable_oci::{Access, Digest, Transport};
-use sociable_soci::image::Kind;
 use sociable_soci::{Image, Platforms, Version, found};
 
 use super::output::Place;
@@ -118,15 +117,9 @@ pub(crate) fn look(
             })
         })
         .collect::<Result<_, CliError>>()?;
-    // What is named, even if it is an index of one image and nothing else.
-    let digest = match (&source.index()?.manifests[..], &image.kind) {
-        ([only], _) => Some(only.digest),
-        (_, Kind::Single(target)) => Some(target.digest),
-        (_, Kind::Multi(_, target)) => target.as_ref().map(|target| target.digest),
-    };
     Ok(Some(Found {
         place: name,
-        digest,
+        digest: image.target.map(|target| target.digest),
         platforms,
     }))
 }
