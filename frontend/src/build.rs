@@ -6,7 +6,7 @@ use futures_util::future::{Either, select, try_join, try_join_all};
 use sociable_buildkit::gateway::{Nested, Warning};
 use sociable_buildkit::llb::{Graph, Output};
 use sociable_buildkit::{Error, Gateway, Options, Reply};
-use sociable_policy::{Interface, Policies};
+use sociable_policy::{Interface, Policies, spec};
 use sociable_soci::outcome::LayerOutcome;
 use sociable_soci::parts::{self, Part};
 use sociable_soci::record::Used;
@@ -61,7 +61,7 @@ pub(crate) async fn build(gateway: &Gateway, given: &Options) -> Result<Reply, E
     nested.entry("cmdline".to_owned()).or_insert(source);
     // It would take the place of a stage of that name.
     if asked.policies.needs_context() {
-        nested.remove(&format!("context:{}", policy::CONTEXT));
+        nested.remove(&format!("context:{}", spec::CONTEXT));
     }
     let reply = gateway
         .solve_nested(Nested {

@@ -14,9 +14,10 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use sociable_oci::Descriptor;
+use sociable_policy::size;
 use sociable_soci::outcome::LayerOutcome;
 use sociable_soci::parts::Part;
-use sociable_soci::{Cancel, Event, Progress, Run, chain, size};
+use sociable_soci::{Cancel, Event, Progress, Run, chain};
 use sociable_ztoc::Time;
 
 use self::registry::Errand;

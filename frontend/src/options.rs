@@ -4,10 +4,11 @@ use sociable_buildkit::Options;
 use sociable_buildkit::llb::Network;
 use sociable_layer::pack::BUILD_LEVEL;
 use sociable_oci::registry::Reference;
+use sociable_policy::size;
+use sociable_soci::names;
 use sociable_soci::outcome::SkipReason;
-use sociable_soci::{names, size};
 
-use crate::policy::{Bounds, Wanted};
+use crate::policy::Wanted;
 use crate::task::Settings;
 
 /// Every option begins with this.
@@ -235,7 +236,7 @@ impl Asked {
             "SOCI_PREFETCH" => self.settings.prefetch = list(value).map(str::to_owned).collect(),
             // Together, when all were seen.
             "SOCI_POLICY" | "SOCI_POLICY_PARAMS" => {}
-            "SOCI_POLICY_LIMITS" => self.policies.limits = Bounds::parse(value).map_err(wrong)?,
+            "SOCI_POLICY_LIMITS" => self.policies.limits = value.parse().map_err(wrong)?,
             "SOCI_POLICY_FALLBACK" => self.policies.fallback = truth(value).map_err(wrong)?,
             "SOCI_VERSION" if value == "v2" || value == "2" => {}
             "SOCI_VERSION" => {

@@ -6,17 +6,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use sociable_oci::registry::Reference;
-use sociable_policy::spec::{self, parse_parameters};
+use sociable_policy::spec::{self, CONTEXT, Place, REGISTRY, parse_parameters};
 use sociable_policy::{Spec, builtin};
-use sociable_policy_wasm::Limits;
-use sociable_soci::size;
+use sociable_policy_wasm::Bounds;
 
 pub(crate) use ready::make_ready;
-
-/// The build context with components and files of parameters.
-pub(crate) const CONTEXT: &str = "policy";
-/// Components in a registry begin with this.
-const REGISTRY: &str = "oci://";
 
 /// The policies that a user named.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,78 +25,6 @@ pub(crate) struct Wanted {
     pub(crate) fallback: bool,
 }
 
-/// Where a policy is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place<'a> {
-    BuiltIn,
-    /// `HOST/REPOSITORY:TAG[@DIGEST]`.
-    Registry(&'a str),
-    /// A path in the build context.
-    Context(&'a str),
-    /// Where a build cannot get anything from.
-    Elsewhere,
-}
-
-impl<'a> Place<'a> {
-    pub(crate) fn of(reference: &'a str) -> Self {
-        let elsewhere = ["docker://", "oci:", "oci-archive:"];
-        if let Some(reference) = reference.strip_prefix(REGISTRY) {
-            Self::Registry(reference)
-        } else if elsewhere.iter().any(|begin| reference.starts_with(begin)) {
-            Self::Elsewhere
-        } else if reference.contains(['/', '.']) {
-            Self::Context(reference)
-        } else {
-            Self::BuiltIn
-        }
-    }
-}
-
-/// What components may use; none is the host's own limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Bounds {
-    fuel: Option<u64>,
-    memory: Option<u64>,
-    output: Option<u64>,
-}
-
-impl Bounds {
-    /// `fuel=MILLIONS,memory=SIZE,output=SIZE`.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let mut bounds = Self::default();
-        for pair in text.split(',').map(str::trim).filter(|one| !one.is_empty()) {
-            let wrong = || {
-                format!(
-                    "{pair:?} is none of fuel=MILLIONS, memory=SIZE, output=SIZE with more than 0"
-                )
-            };
-            let (name, value) = pair.split_once('=').ok_or_else(wrong)?;
-            let (bound, value) = match name {
-                "fuel" => (&mut bounds.fuel, value.parse().ok()),
-                "memory" => (&mut bounds.memory, size::parse(value).ok()),
-                "output" => (&mut bounds.output, size::parse(value).ok()),
-                _ => return Err(wrong()),
-            };
-            *bound = value.filter(|value| *value > 0);
-            bound.ok_or_else(wrong)?;
-        }
-        Ok(bounds)
-    }
-
-    pub(crate) fn limits(self) -> Limits {
-        let bytes = |bound: Option<u64>, usual| {
-            bound.map_or(usual, |size| usize::try_from(size).unwrap_or(usize::MAX))
-        };
-        let usual = Limits::DEFAULT;
-        Limits {
-            fuel: self.fuel.unwrap_or(usual.fuel),
-            memory: bytes(self.memory, usual.memory),
-            output: bytes(self.output, usual.output),
-            ..usual
-        }
-    }
-}
-
 impl Wanted {
     /// What a user wrote: policies separated by semicolons; `parameters` are for those without.
     pub(crate) fn parse(text: &str, parameters: &str) -> Result<Self, String> {
@@ -115,16 +37,15 @@ impl Wanted {
         wanted.files()?;
         for spec in wanted.read(&nothing)? {
             let reference = &spec.reference;
-            let known = || builtin::all().iter().any(|one| one.name == *reference);
             let why = match Place::of(reference) {
-                Place::BuiltIn if !known() => "is no policy that is built in",
-                Place::Elsewhere => "is nowhere that a build looks",
+                Place::BuiltIn if !builtin::is(reference) => "is no policy that is built in",
+                Place::Transport(_) => "is nowhere that a build looks",
                 Place::Registry(reference) => {
                     let parsed = reference.parse::<Reference>();
                     parsed.map_err(|error| error.to_string())?;
                     continue;
                 }
-                Place::BuiltIn | Place::Context(_) => continue,
+                Place::BuiltIn | Place::File(_) => continue,
             };
             return Err(format!(
                 "{reference} {why}; a component is {REGISTRY}HOST/REPO:TAG, or a file in the build context `{CONTEXT}`, such as ./my.wasm"
@@ -184,7 +105,7 @@ impl Wanted {
         })?;
         let mut files = files.into_inner();
         for spec in specs {
-            if let Place::Context(path) = Place::of(&spec.reference) {
+            if let Place::File(path) = Place::of(&spec.reference) {
                 files.insert(path.to_owned());
             }
         }
@@ -255,11 +176,5 @@ mod tests {
             let error = Wanted::parse(wrong, "").unwrap_err();
             assert!(error.contains(why), "{error}");
         }
-        for wrong in ["fuel", "fuel=0", "memory=x", "time=1"] {
-            assert!(Bounds::parse(wrong).is_err(), "{wrong}");
-        }
-        let limits = Bounds::parse("fuel=5, memory=1MiB").unwrap().limits();
-        assert_eq!((limits.fuel, limits.memory), (5, 1 << 20));
-        assert_eq!(limits.output, Limits::DEFAULT.output);
     }
 }

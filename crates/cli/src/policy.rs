@@ -8,15 +8,15 @@ use std::sync::Arc;
 
 use clap::Args;
 use sociable_oci::Access;
+use sociable_policy::spec::Place;
 use sociable_policy::{Policies, Policy, PolicyError, Spec, builtin, fallback};
-use sociable_policy_wasm::{Host, Limits, Opened};
+use sociable_policy_wasm::{Bounds, Host, Limits, Opened};
 use sociable_soci::cache;
 
 use crate::error::CliError;
 use crate::progress::Shown;
 use crate::text::parse_size;
 use fetch::Component;
-use lock::Bounds;
 
 /// Who decides where spans begin, what is compressed how, and in which order.
 #[derive(Debug, Args)]
@@ -63,20 +63,13 @@ pub(crate) struct HostArgs {
 impl HostArgs {
     /// The user's, else the project's, else the usual.
     fn limits(&self) -> Result<Limits, CliError> {
-        let project = match &self.lock {
-            Some(file) => lock::limits(file)?.map_or_else(Bounds::default, |(_, bounds)| bounds),
-            None => Bounds::default(),
+        let project = self.lock.as_deref().map(lock::limits).transpose()?;
+        let user = Bounds {
+            fuel: self.fuel,
+            memory: self.memory,
+            output: self.output,
         };
-        let usual = Limits::DEFAULT;
-        let bytes = |size: Option<u64>, usual| {
-            size.map_or(usual, |size| usize::try_from(size).unwrap_or(usize::MAX))
-        };
-        Ok(Limits {
-            fuel: self.fuel.or(project.fuel).unwrap_or(usual.fuel),
-            memory: bytes(self.memory.or(project.memory), usual.memory),
-            output: bytes(self.output.or(project.output), usual.output),
-            ..usual
-        })
+        Ok(user.or(project.flatten().unwrap_or_default()).limits())
     }
 
     /// A host, with compiled code kept in the user's cache directory.
@@ -151,7 +144,7 @@ impl PolicyArgs {
     }
 
     fn load(&self, spec: &Spec, access: &Access, shown: &Shown) -> Result<Policy, CliError> {
-        if fetch::is_builtin(&spec.reference) {
+        if fetch::place(&spec.reference) == Place::BuiltIn {
             return builtin::load(&spec.reference, &spec.parameters)
                 .map_err(|error| CliError::usage(error.to_string()));
         }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use bstr::ByteSlice as _;
 
-pub(crate) use sociable_soci::size::{parse as parse_size, show as size};
+pub(crate) use sociable_policy::size::{parse as parse_size, show as size};
 
 /// A share of a whole: `3.2 %`.
 #[allow(clippy::cast_precision_loss, reason = "for people")]

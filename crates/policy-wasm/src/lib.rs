@@ -31,7 +31,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Config, Engine};
 
 pub use error::LoadError;
-pub use limits::Limits;
+pub use limits::{Bounds, Limits};
 
 use bindings::{compression, order, plugin, prefetch, selection, span};
 use instance::{Instance, State};

@@ -1,5 +1,10 @@
 //! What a component may use.
 
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sociable_policy::size;
 use wasmtime::ResourceLimiter;
 
 /// What a component may use. Every limit is one of one instance, and so of one layer.
@@ -43,6 +48,101 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self::DEFAULT
+    }
+}
+
+const MIB: u64 = 1 << 20;
+
+/// Which limits are others than the usual, as people write it: `fuel=MILLIONS,memory=SIZE,output=SIZE`, with any of the three.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// [`Limits::fuel`], in millions of instructions.
+    pub fuel: Option<u64>,
+    /// [`Limits::memory`], in bytes.
+    pub memory: Option<u64>,
+    /// [`Limits::output`], in bytes.
+    pub output: Option<u64>,
+}
+
+impl Bounds {
+    /// The usual limits.
+    pub const USUAL: Self = Self {
+        fuel: Some(Limits::DEFAULT.fuel),
+        memory: Some(Limits::DEFAULT.memory as u64),
+        output: Some(Limits::DEFAULT.output as u64),
+    };
+
+    /// The limits, with the usual ones where nothing else is said.
+    #[must_use]
+    pub fn limits(self) -> Limits {
+        let usual = Limits::DEFAULT;
+        let bytes = |bound: Option<u64>, usual| {
+            bound.map_or(usual, |size| usize::try_from(size).unwrap_or(usize::MAX))
+        };
+        Limits {
+            fuel: self.fuel.unwrap_or(usual.fuel),
+            memory: bytes(self.memory, usual.memory),
+            output: bytes(self.output, usual.output),
+            ..usual
+        }
+    }
+
+    /// These, and those of others where these say nothing.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            fuel: self.fuel.or(others.fuel),
+            memory: self.memory.or(others.memory),
+            output: self.output.or(others.output),
+        }
+    }
+
+    /// Whether none is above the usual.
+    #[must_use]
+    pub fn only_lower(self) -> bool {
+        let (these, usual) = (self.limits(), Limits::DEFAULT);
+        these.fuel <= usual.fuel && these.memory <= usual.memory && these.output <= usual.output
+    }
+}
+
+impl FromStr for Bounds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut bounds = Self::default();
+        for pair in text.split(',').map(str::trim).filter(|one| !one.is_empty()) {
+            let wrong = || {
+                format!(
+                    "{pair:?} is none of fuel=MILLIONS, memory=SIZE, output=SIZE with more than 0"
+                )
+            };
+            let (name, value) = pair.split_once('=').ok_or_else(wrong)?;
+            let (bound, value) = match name {
+                "fuel" => (&mut bounds.fuel, value.parse().ok()),
+                "memory" => (&mut bounds.memory, size::parse(value).ok()),
+                "output" => (&mut bounds.output, size::parse(value).ok()),
+                _ => return Err(wrong()),
+            };
+            *bound = value.filter(|value| *value > 0);
+            bound.ok_or_else(wrong)?;
+        }
+        Ok(bounds)
+    }
+}
+
+impl fmt::Display for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = |bytes: u64| match bytes % MIB {
+            0 => format!("{}MiB", bytes / MIB),
+            _ => bytes.to_string(),
+        };
+        let said = [
+            self.fuel.map(|fuel| format!("fuel={fuel}")),
+            self.memory.map(|bytes| format!("memory={}", size(bytes))),
+            self.output.map(|bytes| format!("output={}", size(bytes))),
+        ];
+        let said: Vec<_> = said.into_iter().flatten().collect();
+        f.write_str(&said.join(","))
     }
 }
 
@@ -108,5 +208,35 @@ impl ResourceLimiter for Limiter {
             self.tables = used;
         }
         Ok(granted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_as_people_write_them() {
+        let bounds: Bounds = "fuel=500, memory=65536KiB".parse().expect("bounds");
+        let expected = Bounds {
+            fuel: Some(500),
+            memory: Some(64 << 20),
+            output: None,
+        };
+        assert_eq!(bounds, expected);
+        assert_eq!(bounds.to_string(), "fuel=500,memory=64MiB");
+        assert_eq!(bounds.to_string().parse(), Ok(bounds));
+        let limits = bounds.limits();
+        assert_eq!((limits.fuel, limits.memory), (500, 64 << 20));
+        assert_eq!(limits.output, Limits::DEFAULT.output);
+        assert!(bounds.only_lower());
+        let more: Bounds = "fuel=7,output=1GiB".parse().expect("bounds");
+        assert!(!more.only_lower());
+        assert_eq!(bounds.or(more).fuel, Some(500));
+        assert_eq!(bounds.or(more).output, Some(1 << 30));
+        assert_eq!("".parse(), Ok(Bounds::default()));
+        for wrong in ["fuel", "fuel=0", "memory=0", "time=3", "output=much"] {
+            assert!(wrong.parse::<Bounds>().is_err(), "{wrong}");
+        }
     }
 }

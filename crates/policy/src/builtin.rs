@@ -49,6 +49,12 @@ fn names() -> String {
     names.join(", ")
 }
 
+/// Whether there is one of that name.
+#[must_use]
+pub fn is(name: &str) -> bool {
+    all().iter().any(|builtin| builtin.name == name)
+}
+
 /// All of them.
 #[must_use]
 pub fn all() -> Vec<Builtin> {

@@ -15,6 +15,7 @@ pub mod order;
 pub mod prefetch;
 pub mod selection;
 pub mod set;
+pub mod size;
 pub mod span;
 pub mod spec;
 pub mod trace;

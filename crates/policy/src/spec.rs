@@ -28,6 +28,41 @@ pub struct Spec {
     pub parameters: Value,
 }
 
+/// The build context with a build's components and files of parameters.
+pub const CONTEXT: &str = "policy";
+/// Components in a registry begin with this.
+pub const REGISTRY: &str = "oci://";
+
+/// Where the policy is that a reference names, as far as its text tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// A plain word: in the program, if there is one of that name.
+    BuiltIn,
+    /// In a registry: `HOST/REPOSITORY:TAG[@DIGEST]`.
+    Registry(&'a str),
+    /// Where an image can be, as skopeo writes it.
+    Transport(&'a str),
+    /// In a file.
+    File(&'a str),
+}
+
+impl<'a> Place<'a> {
+    /// Reads a reference.
+    #[must_use]
+    pub fn of(reference: &'a str) -> Self {
+        let transports = ["docker://", "oci:", "oci-archive:"];
+        if let Some(reference) = reference.strip_prefix(REGISTRY) {
+            Self::Registry(reference)
+        } else if transports.iter().any(|begin| reference.starts_with(begin)) {
+            Self::Transport(reference)
+        } else if reference.contains(['/', '.', ':']) {
+            Self::File(reference)
+        } else {
+            Self::BuiltIn
+        }
+    }
+}
+
 /// Why a text names no policy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -86,7 +121,7 @@ pub enum SpecError {
 
 /// What a plain word before `=` may have been meant to be.
 fn no_interface(reference: &str) -> String {
-    if reference.contains(['/', '.', ':']) || builtin::all().iter().any(|b| b.name == reference) {
+    if Place::of(reference) != Place::BuiltIn || builtin::is(reference) {
         return String::new();
     }
     let names = Interface::ALL.map(Interface::name);
@@ -293,6 +328,19 @@ mod tests {
             spec(None, "oci://host:5000/x:1@sha256:0", json!({"a": "b=c"}))
         );
         assert_eq!(parse("./span"), spec(None, "./span", json!({})));
+    }
+
+    #[test]
+    fn places() {
+        for (reference, place) in [
+            ("adaptive", Place::BuiltIn),
+            ("./adaptive", Place::File("./adaptive")),
+            ("my.wasm", Place::File("my.wasm")),
+            ("oci://r.example/x:1", Place::Registry("r.example/x:1")),
+            ("oci:layout:1", Place::Transport("oci:layout:1")),
+        ] {
+            assert_eq!(Place::of(reference), place, "{reference}");
+        }
     }
 
     #[test]

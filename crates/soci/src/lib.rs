@@ -47,7 +47,6 @@ pub mod remove;
 pub mod repack;
 pub mod settings;
 pub mod single;
-pub mod size;
 pub mod soci_index;
 pub mod span_map;
 pub mod stream;

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sociable_oci::{Source as _, wasm};
+use sociable_policy::spec::Place;
 use sociable_policy::{Interface, Policies, Policy, PolicyError, builtin, fallback};
-use sociable_policy_wasm::{Host, Level, Logger};
+use sociable_policy_wasm::{Bounds, Host, Level, Logger};
 use sociable_soci::record::Used;
 
 use super::EngineError;
 use super::registry::{self, Patience};
 use crate::options;
-use crate::policy::{Bounds, Place, Wanted, plain};
+use crate::policy::{Wanted, plain};
 use crate::task::{COMPONENT_FILE, Remote, Settings, place};
 
 /// The list of policies that are ready.
@@ -74,8 +75,8 @@ pub(super) fn make_ready(wanted: &Wanted) -> Result<Vec<u8>, EngineError> {
     };
     for (number, spec) in wanted.read(&read).map_err(refused)?.into_iter().enumerate() {
         let from = match Place::of(&spec.reference) {
-            Place::BuiltIn | Place::Elsewhere => None,
-            Place::Context(path) => Some(in_context(path)),
+            Place::BuiltIn | Place::Transport(_) => None,
+            Place::File(path) => Some(in_context(path)),
             Place::Registry(reference) => {
                 let number = remote.iter().position(|one| one == reference);
                 let number = number.ok_or(EngineError::OtherPolicies("/fetched"))?;

@@ -9,9 +9,10 @@ use std::collections::BTreeSet;
 use sociable_buildkit::llb::{Graph, Output, Source};
 use sociable_buildkit::{Error, Gateway, Options};
 use sociable_oci::registry::Reference;
+use sociable_policy::spec::CONTEXT;
 use sociable_soci::record::Used;
 
-use super::{CONTEXT, Wanted, plain};
+use super::{Wanted, plain};
 use crate::steps::{Given, Workshop};
 use crate::task::{Remote, Task};
 

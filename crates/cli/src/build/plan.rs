@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use sociable_oci::registry::{Reference, RepositoryName};
+use sociable_policy_wasm::Bounds;
 
 use super::export;
 use super::flags::DockerArgs;
@@ -23,7 +24,7 @@ pub(crate) struct Wishes<'a> {
     pub(crate) no_base: bool,
     pub(crate) prefetch: &'a [String],
     pub(crate) policies: &'a [String],
-    pub(crate) policy_limits: Option<&'a str>,
+    pub(crate) policy_limits: Option<Bounds>,
     pub(crate) plain_http: &'a [String],
     pub(crate) ca_files: &'a [PathBuf],
     pub(crate) authfile: Option<&'a Path>,

@@ -4,15 +4,12 @@ use std::path::{Path, PathBuf};
 
 use sociable_oci::Access;
 use sociable_oci::registry::{Reference, RepositoryName};
-use sociable_policy::spec::{self, Named};
+use sociable_policy::spec::{self, CONTEXT, Named, Place};
 
 use super::flags::DockerArgs;
 use crate::error::CliError;
 use crate::policy::fetch::{self, Component};
 use crate::policy::lock;
-
-/// The build context with components and files of parameters.
-const CONTEXT: &str = "policy";
 
 /// Policies as a build names them.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -50,7 +47,7 @@ impl Policies {
                         Err(error) => wrong = Some(error.to_string()),
                     },
                     Place::File(file) => files.push(file.to_owned()),
-                    Place::Elsewhere => {
+                    Place::Transport(_) => {
                         wrong = Some(
                             "a build takes components from oci://HOST/REPO:TAG and from files"
                                 .to_owned(),
@@ -120,7 +117,7 @@ pub(crate) fn locked(
         let mut check = |named: Named<'_>| {
             let (Named::Policy(name) | Named::File(name)) = named;
             let is_policy = matches!(named, Named::Policy(_));
-            if !is_policy || matches!(place(named), Place::BuiltIn | Place::Elsewhere) {
+            if !is_policy || matches!(place(named), Place::BuiltIn | Place::Transport(_)) {
                 return name.to_owned();
             }
             pinned(name, file, access).unwrap_or_else(|error| {
@@ -146,22 +143,10 @@ fn pinned(reference: &str, file: &Path, access: &Access) -> Result<String, CliEr
 }
 
 /// Where something is that was named.
-enum Place<'a> {
-    BuiltIn,
-    Registry(&'a str),
-    File(&'a str),
-    Elsewhere,
-}
-
 fn place(named: Named<'_>) -> Place<'_> {
     match named {
         Named::File(file) => Place::File(file),
-        Named::Policy(name) if fetch::is_builtin(name) => Place::BuiltIn,
-        Named::Policy(name) => match name.strip_prefix("oci://") {
-            Some(reference) => Place::Registry(reference),
-            None if fetch::is_transport(name) => Place::Elsewhere,
-            None => Place::File(name),
-        },
+        Named::Policy(name) => fetch::place(name),
     }
 }
 

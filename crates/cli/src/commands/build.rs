@@ -118,10 +118,7 @@ pub(crate) fn run(
         Some(lock) => policies::locked(&build.soci_policy, lock, access)?,
         None => build.soci_policy.clone(),
     };
-    let limits = match &build.policy_lock {
-        Some(lock) => lock::limits(lock)?.map(|(text, _)| text),
-        None => None,
-    };
+    let limits = build.policy_lock.as_deref().map(lock::limits).transpose()?;
     let quiet = shown.quiet || args.is_quiet();
     let builder = args.last("builder").map(ToOwned::to_owned);
     let plan = Plan::new(
@@ -134,7 +131,7 @@ pub(crate) fn run(
             no_base: build.soci_no_base,
             prefetch: &build.soci_prefetch,
             policies: &named,
-            policy_limits: limits.as_deref(),
+            policy_limits: limits.flatten(),
             plain_http: &access.registry.plain_http,
             ca_files: &access.registry.ca_files,
             authfile: access.registry.authfile.as_deref(),

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use sociable_oci::Access;
+use sociable_policy_wasm::Bounds;
 
 use crate::error::CliError;
 use crate::output::{self, print};
@@ -81,8 +82,8 @@ struct Lock {
     /// The file to write, for --policy-lock; what was in it is replaced, but for its limits
     file: PathBuf,
     /// What the project lets components use at most: any of fuel=MILLIONS,memory=SIZE,output=SIZE
-    #[arg(long, value_name = "LIMITS", value_parser = |text: &str| text.parse::<lock::Bounds>().map(|_| text.to_owned()))]
-    limits: Option<String>,
+    #[arg(long, value_name = "LIMITS", value_parser = lock::lower)]
+    limits: Option<Bounds>,
     /// Components: files, or `oci://HOST/REPO:TAG`
     #[arg(required = true)]
     references: Vec<String>,
@@ -122,12 +123,11 @@ fn write_lock(args: &Lock, access: &Access) -> Result<(), CliError> {
     let components = (args.references.iter())
         .map(|reference| Component::fetch(reference, access)?.checked())
         .collect::<Result<Vec<_>, _>>()?;
-    let limits = match &args.limits {
-        Some(limits) => Some(limits.clone()),
-        None if args.file.exists() => lock::limits(&args.file)?.map(|(text, _)| text),
-        None => None,
+    let limits = match args.limits {
+        None if args.file.exists() => lock::limits(&args.file)?,
+        limits => limits,
     };
-    let lines = lock::lines(&components, limits.as_deref());
+    let lines = lock::lines(&components, limits);
     output::File::begin(&args.file)?.write(|out| out.write_all(lines.as_bytes()))?;
     print(&lines)
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use sociable_oci::wasm::{self, Found, Interfaces};
 use sociable_oci::{Access, Descriptor, Digest, Source, Transport};
 use sociable_policy::builtin;
+use sociable_policy::spec::Place;
 use sociable_soci::cache;
 
 use crate::error::CliError;
@@ -21,30 +22,25 @@ pub(crate) struct Component {
     pub(crate) manifest: Option<Digest>,
 }
 
-/// Whether a reference is a policy that is built in.
-pub(crate) fn is_builtin(reference: &str) -> bool {
-    let plain = !reference.contains(['/', '.', ':']);
-    plain
-        && (builtin::all().iter().any(|b| b.name == reference)
-            || !fs::exists(reference).unwrap_or(false))
-}
-
-/// Whether a reference is no file's name, but a transport's.
-pub(crate) fn is_transport(reference: &str) -> bool {
-    transport(reference).is_some()
+/// Where a policy is; a plain word that is none of ours can be a file here.
+pub(crate) fn place(reference: &str) -> Place<'_> {
+    match Place::of(reference) {
+        Place::BuiltIn if !builtin::is(reference) && fs::exists(reference).unwrap_or(false) => {
+            Place::File(reference)
+        }
+        place => place,
+    }
 }
 
 /// Where a component in a registry, or in an image layout, is.
 fn transport(reference: &str) -> Option<Result<Transport, CliError>> {
-    let parsed = |text: &str| {
-        text.parse()
-            .map_err(|error| CliError::usage(format!("{reference}: {error}")))
+    let text = match place(reference) {
+        Place::Registry(rest) => format!("docker://{rest}"),
+        Place::Transport(text) => text.to_owned(),
+        Place::BuiltIn | Place::File(_) => return None,
     };
-    if let Some(rest) = reference.strip_prefix("oci://") {
-        return Some(parsed(&format!("docker://{rest}")));
-    }
-    let other = ["docker://", "oci:", "oci-archive:"];
-    (other.iter().any(|prefix| reference.starts_with(prefix))).then(|| parsed(reference))
+    let parsed = text.parse();
+    Some(parsed.map_err(|error| CliError::usage(format!("{reference}: {error}"))))
 }
 
 impl Component {
@@ -65,7 +61,7 @@ impl Component {
     /// # Errors
     /// When it is not there, or too large.
     pub(crate) fn fetch(reference: &str, access: &Access) -> Result<Self, CliError> {
-        if builtin::all().iter().any(|b| b.name == reference) && is_builtin(reference) {
+        if builtin::is(reference) {
             return Err(CliError::usage(format!(
                 "policy {reference} is built in, and no component; a file of that name is ./{reference}"
             )));

@@ -6,65 +6,33 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::str::FromStr;
 
-use sociable_policy_wasm::Limits;
+use sociable_policy_wasm::Bounds;
 
 use super::fetch::Component;
 use crate::error::CliError;
-use crate::text::parse_size;
 
 /// The word of the line that is none of a component.
 const LIMITS: &str = "limits";
 
-/// Lower limits than the usual.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Bounds {
-    /// In millions of instructions.
-    pub(crate) fuel: Option<u64>,
-    /// In bytes.
-    pub(crate) memory: Option<u64>,
-    /// In bytes.
-    pub(crate) output: Option<u64>,
-}
-
-impl FromStr for Bounds {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut bounds = Self::default();
-        for pair in text.split(',').map(str::trim) {
-            let (bound, value, usual) = match pair.split_once('=') {
-                Some(("fuel", value)) => {
-                    (&mut bounds.fuel, value.parse().ok(), Limits::DEFAULT.fuel)
-                }
-                Some(("memory", value)) => (
-                    &mut bounds.memory,
-                    parse_size(value).ok(),
-                    Limits::DEFAULT.memory as u64,
-                ),
-                Some(("output", value)) => (
-                    &mut bounds.output,
-                    parse_size(value).ok(),
-                    Limits::DEFAULT.output as u64,
-                ),
-                _ => {
-                    return Err(format!(
-                        "{pair:?} is none of fuel=MILLIONS, memory=SIZE, output=SIZE"
-                    ));
-                }
-            };
-            match value {
-                Some(value) if (1..=usual).contains(&value) => *bound = Some(value),
-                _ => {
-                    return Err(format!(
-                        "{pair}: a project lowers limits, from 1 to {usual}; only whoever runs it raises them"
-                    ));
-                }
-            }
-        }
-        Ok(bounds)
+/// What a project may say of limits.
+///
+/// # Errors
+/// When it is nothing, or more than the usual.
+pub(crate) fn lower(text: &str) -> Result<Bounds, String> {
+    let bounds: Bounds = text.parse()?;
+    if bounds == Bounds::default() {
+        return Err(
+            "no limit is named; they are fuel=MILLIONS, memory=SIZE, output=SIZE".to_owned(),
+        );
     }
+    if bounds.only_lower() {
+        return Ok(bounds);
+    }
+    Err(format!(
+        "{text:?} is more than {}: a project lowers limits, and only whoever runs it raises them",
+        Bounds::USUAL
+    ))
 }
 
 /// The lines that count, each as its first word and the rest.
@@ -83,16 +51,15 @@ fn read(file: &Path) -> Result<Vec<(String, String)>, CliError> {
         .collect()
 }
 
-/// The text of a file's limits, which are right; none where it has none.
-pub(crate) fn limits(file: &Path) -> Result<Option<(String, Bounds)>, CliError> {
+/// A file's limits; none where it says nothing of them.
+///
+/// # Errors
+/// When the file cannot be read, or says what it may not.
+pub(crate) fn limits(file: &Path) -> Result<Option<Bounds>, CliError> {
     let found = read(file)?.into_iter().find(|(first, _)| first == LIMITS);
+    let wrong = |why| CliError::failed(format!("{}: {LIMITS} {why}", file.display()));
     found
-        .map(|(_, text)| {
-            let bounds = text
-                .parse()
-                .map_err(|why| CliError::failed(format!("{}: {LIMITS} {why}", file.display())))?;
-            Ok((text, bounds))
-        })
+        .map(|(_, text)| lower(&text).map_err(wrong))
         .transpose()
 }
 
@@ -119,8 +86,8 @@ pub(crate) fn check(file: &Path, component: &Component) -> Result<(), CliError> 
 }
 
 /// The lines of components, and of limits.
-pub(crate) fn lines(components: &[Component], limits: Option<&str>) -> String {
-    let limits = limits.map_or_else(String::new, |text| format!("{LIMITS} {text}\n"));
+pub(crate) fn lines(components: &[Component], limits: Option<Bounds>) -> String {
+    let limits = limits.map_or_else(String::new, |bounds| format!("{LIMITS} {bounds}\n"));
     components.iter().fold(limits, |mut text, component| {
         let _ = writeln!(text, "{} {}", component.digest, component.reference);
         text
@@ -133,23 +100,9 @@ mod tests {
 
     #[test]
     fn limits_are_lowered_only() {
-        let bounds: Bounds = "fuel=500, memory=64MiB".parse().expect("limits");
-        let expected = Bounds {
-            fuel: Some(500),
-            memory: Some(64 << 20),
-            output: None,
-        };
-        assert_eq!(bounds, expected);
-        for wrong in [
-            "",
-            "fuel",
-            "fuel=0",
-            "fuel=20001",
-            "memory=1GiB",
-            "time=3",
-            "output=much",
-        ] {
-            assert!(wrong.parse::<Bounds>().is_err(), "{wrong}");
+        assert_eq!(lower("fuel=500").map(|bounds| bounds.fuel), Ok(Some(500)));
+        for wrong in ["", "fuel=20001", "memory=1GiB"] {
+            assert!(lower(wrong).is_err(), "{wrong}");
         }
     }
 
@@ -157,8 +110,9 @@ mod tests {
     fn what_a_file_says() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         fs::write(&file, "# ours\n\nsha256:0 ./a.wasm\nlimits output=1MiB\n").expect("written");
-        let (text, bounds) = limits(file.path()).expect("right").expect("there");
-        assert_eq!((&*text, bounds.output), ("output=1MiB", Some(1 << 20)));
+        let bounds = limits(file.path()).expect("right").expect("there");
+        assert_eq!(bounds.output, Some(1 << 20));
+        assert_eq!(lines(&[], Some(bounds)), "limits output=1MiB\n");
         fs::write(&file, "sha256:0 ./a.wasm\n").expect("written");
         assert_eq!(limits(file.path()).expect("right"), None);
         fs::write(&file, "limits fuel=1000000\n").expect("written");

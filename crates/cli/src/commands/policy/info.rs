@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sociable_oci::Access;
 use sociable_policy::builtin;
+use sociable_policy::spec::Place;
 
 use crate::error::CliError;
 use crate::output::{print, print_json};
@@ -77,7 +78,7 @@ pub(super) fn list(args: &List) -> Result<(), CliError> {
 }
 
 pub(super) fn info(args: &Info, access: &Access, shown: &Shown) -> Result<(), CliError> {
-    let known = if fetch::is_builtin(&args.policy) {
+    let known = if fetch::place(&args.policy) == Place::BuiltIn {
         let found = builtins()
             .into_iter()
             .find(|known| known.name == args.policy);
