@@ -119,7 +119,7 @@ pub(crate) struct AccessArgs {
     #[arg(long, global = true, value_name = "HOST[:PORT]")]
     skip_tls_verify: Vec<String>,
     /// Trust the certificates in this PEM file, beside the system's (repeat for more)
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "SOCIABLE_CA_FILE")]
     ca: Vec<PathBuf>,
     /// Credentials for registries, in the form of docker's config.json [default: docker's and podman's own files]
     #[arg(
