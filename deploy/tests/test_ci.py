@@ -215,6 +215,14 @@ def test_pull_requests_cannot_push():
             assert job["with"]["push"] is False and job["permissions"]["packages"] == "read"
 
 
+def test_actions_of_others_stand_at_commits():
+    used = [line for file in WORKFLOWS for line in re.findall(r"uses: (.+)", file.read_text())]
+    others = [line for line in used if not line.startswith(("./", "sociable/"))]
+    assert len(others) >= 6
+    for line in others:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
+
+
 def test_the_token_goes_to_github_alone():
     [job] = load(GITHUB / "build.yml")["jobs"].values()
     [login] = [step for step in job["steps"] if step.get("uses", "").startswith("docker/login-action@")]
