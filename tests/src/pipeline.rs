@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::ecr::{self, Ecr};
 use crate::frontend::{self, Builder};
 use crate::proxy::{Gate, Proxy, Tokens};
+use crate::rng::Rng;
 use crate::stack::Stack;
 use crate::{Run, daemons, here, run, run_for};
 
@@ -99,6 +100,24 @@ impl Machine {
     pub fn manifest(&self, reference: &str) -> Value {
         let reference = reference.replace(&self.registry, &self.stack.registry());
         self.stack.json(&format!("crane manifest {reference}"))
+    }
+
+    /// Asserts that an image and its SOCI index stand under a reference; their entries of the image index.
+    #[track_caller]
+    pub fn indexed(&self, reference: &str) -> Vec<Value> {
+        let mut index = self.manifest(reference);
+        match index["manifests"].take() {
+            Value::Array(entries) if entries.len() == 2 => entries,
+            other => panic!("{reference} is no image with its index: {other}"),
+        }
+    }
+
+    /// Writes `noise`, a file that makes a layer large enough for an index, and a Dockerfile of it with more lines.
+    pub fn large(&self, seed: u64, more: &str) {
+        let noise = Rng::new(seed).noise(12 << 20);
+        let dockerfile = format!("FROM scratch\n{more}COPY noise /\nCMD [\"/noise\"]\n");
+        fs::write(self.dir.join("noise"), noise).expect("a file");
+        fs::write(self.dir.join("Dockerfile"), dockerfile).expect("a file");
     }
 
     /// Asserts that nothing said contains the password or a token.

@@ -123,15 +123,14 @@ fn the_sample_is_built_with_its_index_and_starts_lazily() {
     let listed: Vec<Value> = serde_json::from_str(listed).expect("JSON");
     let tag = &COMMIT[..12];
     let image = format!("{}/{name}", machine.registry);
-    let index = machine.manifest(&format!("{image}:{tag}"));
-    let manifests = index["manifests"].as_array().expect("an image index");
-    assert_eq!((listed.len(), manifests.len()), (3, 2), "{listed:?}");
+    let manifests = machine.indexed(&format!("{image}:{tag}"));
+    assert_eq!(listed.len(), 3, "{listed:?}");
     let tagged: Vec<_> = listed
         .iter()
         .filter(|entry| entry["imageTag"] == tag)
         .collect();
     assert_eq!(tagged.len(), 1, "{listed:?}");
-    for manifest in manifests {
+    for manifest in &manifests {
         let untagged = |entry: &&Value| {
             entry["imageDigest"] == manifest["digest"] && entry["imageTag"].is_null()
         };
@@ -140,13 +139,13 @@ fn the_sample_is_built_with_its_index_and_starts_lazily() {
     let soci = manifests
         .iter()
         .find(|m| m["artifactType"] == "application/vnd.amazon.soci.index.v2+json");
-    assert!(soci.is_some(), "{index}");
+    assert!(soci.is_some(), "{manifests:?}");
 
     starts_lazily(
         stack,
         name,
         &format!("{}/{name}:{tag}", stack.registry()),
-        manifests,
+        &manifests,
     );
 }
 
@@ -207,13 +206,7 @@ fn starts_lazily(stack: &Stack, name: &str, image: &str, manifests: &[Value]) {
 /// A context of one large file, without a network.
 fn plain(stack: &'static Stack, name: &str) -> Machine {
     let machine = Machine::new(stack, name, &deploy("aws/sample"));
-    let noise = sociable_tests::rng::Rng::new(4).noise(12 << 20);
-    fs::write(machine.dir.join("noise"), noise).expect("a file");
-    fs::write(
-        machine.dir.join("Dockerfile"),
-        "FROM scratch\nCOPY noise /\nCMD [\"/noise\"]\n",
-    )
-    .expect("a file");
+    machine.large(4, "");
     machine
 }
 
@@ -255,9 +248,7 @@ fn the_two_stage_shape() {
         ];
         let indexed = amazon.run(&machine, &codebuild(&spec), &variables).ok();
         assert_eq!(line(&indexed)["result"], "converted", "{indexed}");
-        let index = machine.manifest(&format!("{uri}:{COMMIT}{suffix}"));
-        let listed = index["manifests"].as_array().expect("an image index");
-        assert_eq!(listed.len(), 2, "{index}");
+        machine.indexed(&format!("{uri}:{COMMIT}{suffix}"));
     }
 
     // A build whose layers are all small is no failure, in either shape.

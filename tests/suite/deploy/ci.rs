@@ -5,7 +5,6 @@ use std::fs;
 
 use serde_yaml_ng::Value;
 use sociable_tests::pipeline::{BUILDER, Machine};
-use sociable_tests::rng::Rng;
 use sociable_tests::stack::{self, Stack};
 use sociable_tests::{Run, ecr};
 
@@ -18,10 +17,7 @@ const BASH: [&str; 6] = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c
 /// A machine with the files of a system, a Dockerfile of one large layer, a builder, and a login.
 fn machine(stack: &'static Stack, name: &str, files: &str) -> Machine {
     let machine = Machine::new(stack, name, &deploy(files));
-    let noise = Rng::new(name.len() as u64).noise(12 << 20);
-    fs::write(machine.dir.join("noise"), noise).expect("a file");
-    let dockerfile = "FROM scratch\nARG NOTE\nLABEL note=$NOTE\nCOPY noise /\nCMD [\"/noise\"]\n";
-    fs::write(machine.dir.join("Dockerfile"), dockerfile).expect("a file");
+    machine.large(name.len() as u64, "ARG NOTE\nLABEL note=$NOTE\n");
     fs::create_dir_all(machine.dir.join("tmp")).expect("a directory");
     let script = format!(
         "docker buildx create --name ci-{name} --use {BUILDER} >/dev/null 2>&1 || docker buildx use ci-{name}\n\
@@ -242,12 +238,7 @@ fn the_workflow_for_images_that_are_there() {
     for part in ["| converted | sha256:", "| failed |"] {
         assert!(summary.contains(part), "{summary}");
     }
-    let index = machine.manifest(&format!("{image}:1-soci"));
-    assert_eq!(
-        index["manifests"].as_array().map(Vec::len),
-        Some(2),
-        "{index}"
-    );
+    machine.indexed(&format!("{image}:1-soci"));
 }
 
 /// The script of a GitLab component's job, with inputs.
@@ -330,12 +321,7 @@ fn the_gitlab_components() {
     let variables = [&variables[..], &[("SCRIPT", &*script)]].concat();
     let indexed = machine.run(&["bash", "-ec"], &docker, &variables).ok();
     machine.says_no_secret(&indexed);
-    let index = machine.manifest(&format!("{image}:plain-soci"));
-    assert_eq!(
-        index["manifests"].as_array().map(Vec::len),
-        Some(2),
-        "{index}"
-    );
+    machine.indexed(&format!("{image}:plain-soci"));
 }
 
 #[test]

@@ -15,12 +15,8 @@ use super::steps::{texts, yaml};
 /// A machine, and images in three repositories.
 fn machine(stack: &'static Stack, name: &str) -> Machine {
     let machine = Machine::new(stack, name, &deploy("kubernetes"));
-    let noise = sociable_tests::rng::Rng::new(11).noise(12 << 20);
-    fs::write(machine.dir.join("noise"), noise).expect("a file");
     for repository in ["a", "b", "c/d"] {
-        let dockerfile =
-            format!("FROM scratch\nCOPY noise /\nLABEL of={repository}\nCMD [\"/noise\"]\n");
-        fs::write(machine.dir.join("Dockerfile"), dockerfile).expect("a file");
+        machine.large(11, &format!("LABEL of={repository}\n"));
         for tag in ["1", "2"] {
             let image = format!("{}/{name}/{repository}:{tag}", stack.registry());
             let mut build = buildx(stack, Builder::Buildkitd, &machine.dir);
@@ -147,12 +143,7 @@ fn pods_share_a_registry() {
     };
     assert_eq!(run_all(), expected("converted"));
     assert_eq!(run_all(), expected("unchanged"));
-    let index = machine.manifest(&format!("{}/{name}/c/d:2-soci", machine.registry));
-    assert_eq!(
-        index["manifests"].as_array().map(Vec::len),
-        Some(2),
-        "{index}"
-    );
+    machine.indexed(&format!("{}/{name}/c/d:2-soci", machine.registry));
 }
 
 #[test]
