@@ -133,7 +133,9 @@ fn stage(built: &Built, documents: &mut Vec<Vec<u8>>) -> Option<Descriptor> {
         "variant": platform.variant,
         "config": { "Labels": { "org.opencontainers.image.description":
             "layers on their way into an image: no image of its own" } },
-        "rootfs": { "type": "layers", "diff_ids": diff_ids },
+        // BuildKit takes images whose files are the same for one another while both are on their way to it, if this is `layers`; but
+        // these layers can be compressed in other ways.
+        "rootfs": { "type": "staged", "diff_ids": diff_ids },
     });
     let config = config.to_string().into_bytes();
     let layers = built.new.iter().map(|layer| layer.part.layer.clone());

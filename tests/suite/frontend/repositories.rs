@@ -1,11 +1,13 @@
 //! One build for several repositories, with and without tags, at once and later.
 
+use std::thread;
+
 use sociable_tests::frontend::{BUILDERS, Builder, base};
 use sociable_tests::rng::Rng;
 use sociable_tests::run;
 use sociable_tests::stack::{self, Docker};
 
-use super::project::Project;
+use super::project::{Project, layers};
 
 #[test]
 fn each_has_image_and_index() {
@@ -58,4 +60,42 @@ fn an_image_can_be_pushed_later() {
     assert!(!listed.text().lines().any(|tag| tag == "1"), "{listed}");
     let _ = stack.docker(Docker::Eager, &format!("push {image}")).ok();
     project.verify(&format!("docker://{image}"), 1);
+}
+
+/// The builder knows layers of the same files already, compressed in another way: the image has those that its index is about.
+#[test]
+fn the_same_files_compressed_in_other_ways() {
+    let Some(stack) = stack::start() else {
+        return;
+    };
+    let mut rng = Rng::new(31);
+    let data = [rng.noise(1 << 20), rng.text(2 << 20)].concat();
+    let files: &[(&str, &[u8])] = &[
+        ("data", &data),
+        ("Dockerfile", b"FROM scratch\nCOPY data /\n"),
+    ];
+    let project = &Project::new(stack, "other-ways", files);
+    let build = |builder: Builder, level: usize, round: &str| {
+        let tag = format!("{}-{round}-{level}", builder.word());
+        let level = format!("COMPRESSION_LEVEL={level}");
+        let _ = project.push_image(builder, &tag, &[&level]);
+        project.verify(&format!("docker://{}", project.image(&tag)), 1);
+        let manifest = project.manifest(&tag);
+        layers(&manifest)[0].to_owned()
+    };
+    for builder in BUILDERS {
+        let after: Vec<_> = [1, 9, 1, 5]
+            .map(|level| build(builder, level, "after"))
+            .into();
+        assert_eq!(after[0], after[2], "{after:?}");
+        assert_ne!(after[0], after[1], "{after:?}");
+        let at_once: Vec<_> = thread::scope(|scope| {
+            let started = [2, 4, 6, 8].map(|level| {
+                let build = &build;
+                scope.spawn(move || build(builder, level, "at-once"))
+            });
+            started.map(|one| one.join().expect("built")).into()
+        });
+        assert!(!at_once.contains(&after[0]), "{at_once:?}");
+    }
 }
