@@ -121,6 +121,27 @@ fn a_policy_that_misbehaves_ends_the_run_and_nothing_is_written() {
 }
 
 #[test]
+fn a_policy_that_is_asked_at_every_byte_comes_to_an_end() {
+    let Some(misbehaving) = component("sociable_misbehaving") else {
+        return;
+    };
+    let dir = temp_dir();
+    let root = grown(dir.path(), 9);
+    let policy = spec(&misbehaving, &json!({"do": "repeat", "in": "span.decide"}));
+    let less = ["--policy-fuel", "20"];
+    let (done, image) = pack(&root, &dir.path().join("image"), &[&policy], &less);
+    let done = done.refused();
+    let expected = "about one layer, after 200 million instructions in all, of which a call takes 10000 at least; raise --policy-fuel";
+    assert!(
+        done.stderr
+            .contains("policy misbehaving 0.1.0: span.decide"),
+        "{done}"
+    );
+    assert!(done.stderr.contains(expected), "{done}");
+    assert!(image.index_json().is_none());
+}
+
+#[test]
 fn with_a_fallback_the_run_goes_on_and_says_so() {
     let Some(misbehaving) = component("sociable_misbehaving") else {
         return;

@@ -49,7 +49,7 @@ pub(crate) struct HostArgs {
         env = "SOCIABLE_POLICY_LOCK"
     )]
     lock: Option<PathBuf>,
-    /// Stop a policy after so many million instructions a call [default: 20000, or what the lock file says]
+    /// Stop a policy after so many million instructions a call, or ten times as many a layer [default: 20000, or what the lock file says]
     #[arg(id = "policy-fuel", long = "policy-fuel", value_name = "MILLIONS", value_parser = clap::value_parser!(u64).range(1..))]
     fuel: Option<u64>,
     /// Memory that a policy may use for a layer [default: 256MiB, or what the lock file says]

@@ -68,6 +68,10 @@ pub(crate) struct Instance {
     component: wasmtime::component::Instance,
     limits: Limits,
     policy: String,
+    /// Calls so far.
+    calls: u64,
+    /// Instructions that are left for all calls to come.
+    left: u64,
 }
 
 impl Instance {
@@ -114,6 +118,8 @@ impl Instance {
             component: instance,
             limits: *limits,
             policy: policy.to_owned(),
+            calls: 0,
+            left: limits.instructions().saturating_mul(Limits::CALLS),
         })
     }
 
@@ -123,13 +129,33 @@ impl Instance {
         function: &'static str,
         call: impl FnOnce(&mut Store<State>, &wasmtime::component::Instance) -> wasmtime::Result<R>,
     ) -> Result<R, PolicyError> {
-        let fueled = self.store.set_fuel(self.limits.instructions());
-        fueled
-            .and_then(|()| call(&mut self.store, &self.component))
-            .map_err(|error| {
-                let why = explain(&error, &self.store, &self.limits);
-                PolicyError::new(&self.policy, function, why)
-            })
+        let most = self.limits.instructions();
+        let granted = most.min(self.left);
+        let fueled = self.store.set_fuel(granted);
+        let answer = fueled.and_then(|()| call(&mut self.store, &self.component));
+        let used = granted - self.store.get_fuel().unwrap_or(0).min(granted);
+        self.calls += 1;
+        self.left = self.left.saturating_sub(used + Limits::CALL);
+        answer.map_err(|error| {
+            let spent = granted < most && is_out_of_fuel(&error);
+            let why = if spent {
+                self.spent()
+            } else {
+                explain(&error, &self.store, &self.limits)
+            };
+            PolicyError::new(&self.policy, function, why)
+        })
+    }
+
+    /// That all calls together were too much.
+    fn spent(&self) -> String {
+        format!(
+            "it was stopped in call {} about one layer, after {} million instructions in all, of which a call takes {} at least; \
+             raise --policy-fuel to let it go on",
+            self.calls,
+            self.limits.fuel.saturating_mul(Limits::CALLS),
+            Limits::CALL
+        )
     }
 
     /// An error in what the policy answered, or that it answered with one.
@@ -149,6 +175,10 @@ impl Instance {
         })?;
         answer.map_err(|why| self.refused("configure", why))
     }
+}
+
+fn is_out_of_fuel(error: &wasmtime::Error) -> bool {
+    error.downcast_ref() == Some(&wasmtime::Trap::OutOfFuel)
 }
 
 /// A limit, for people.

@@ -11,7 +11,7 @@ use wasmtime::ResourceLimiter;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Instructions of one call, in millions, roughly: the same on every machine, so that a policy that answers on one
-    /// answers on all. A thousand of them take about a second.
+    /// answers on all. A thousand of them take about a second. All calls together may use [`Self::CALLS`] times as many.
     pub fuel: u64,
     /// Memory, in bytes, all of an instance's memories together.
     pub memory: usize,
@@ -30,6 +30,11 @@ impl Limits {
         output: 64 << 20,
         log_lines: 100,
     };
+    /// How many calls that use all their instructions an instance may make.
+    pub const CALLS: u64 = 10;
+    /// Instructions that a call counts for beside its own: what the host does for it takes time, too, and a policy that wants to
+    /// be asked at every byte would keep it busy for hours.
+    pub const CALL: u64 = 10_000;
     /// Longest line that is logged, in bytes. The rest is cut off.
     pub const LOG_LINE: usize = 1000;
     /// Elements of tables, all of an instance's together.
