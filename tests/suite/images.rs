@@ -238,33 +238,48 @@ fn v1_indexes_stand_beside_the_image() {
     let _ = run(&mut sociable(["verify", &both.arg()])).ok();
 }
 
-/// What is named stays what it is, though there is only one image in it.
+/// What is named stays what it is, though there is only one image in it, or only one there.
 #[test]
 fn an_index_of_one_image_stays_one() {
     let dir = temp_dir();
     let layout = layered(&dir.path().join("in"));
-    let only = serde_json::from_slice::<Value>(&layout.index_json().expect("index.json"))
-        .expect("JSON")["manifests"][0]
-        .clone();
-    let list = json!({"schemaVersion": 2, "mediaType": media::INDEX, "manifests": [only]});
-    let list = layout.add(media::INDEX, list.to_string().as_bytes());
-    layout.set_index(std::slice::from_ref(&list));
-
-    let digest = |layout: &Layout| {
+    let listed = |layout: &Layout| -> Vec<Value> {
+        let index = layout.index_json().expect("index.json");
+        let mut index: Value = serde_json::from_slice(&index).expect("JSON");
+        serde_json::from_value(index["manifests"].take()).expect("a list")
+    };
+    let tag = |entry: &Value| entry["annotations"]["org.opencontainers.image.ref.name"].clone();
+    let only = listed(&layout).remove(0);
+    let absent = json!({"mediaType": media::MANIFEST, "size": 2, "digest": sociable_tests::sha256(b"{}"),
+        "platform": {"architecture": "arm64", "os": "linux"}});
+    for (name, manifests) in [
+        ("one", vec![only.clone()]),
+        ("one of two", vec![only.clone(), absent]),
+    ] {
+        let list = json!({"schemaVersion": 2, "mediaType": media::INDEX, "manifests": manifests});
+        let mut list = layout.add(media::INDEX, list.to_string().as_bytes());
+        list["annotations"] = json!({"org.opencontainers.image.ref.name": "app"});
+        layout.set_index(std::slice::from_ref(&list));
         let inspected = run(&mut sociable(["inspect", "--json", &layout.arg()])).ok();
         let inspected: Value = serde_json::from_slice(&inspected.stdout).expect("JSON");
-        inspected["target"]["digest"].clone()
-    };
-    assert_eq!(digest(&layout), list["digest"]);
-    let beside = Layout::open(dir.path().join("out"));
-    let mut create = sociable(["create", &layout.arg(), &beside.arg()]);
-    let _ = run(create.args(OPTIONS)).ok();
-    assert!(
-        beside
-            .blob(list["digest"].as_str().expect("a digest"))
-            .is_some()
-    );
-    assert_eq!(digest(&beside), list["digest"]);
+        assert_eq!(inspected["target"]["digest"], list["digest"], "{name}");
+
+        let beside = layout.copy(dir.path().join(format!("{name}, beside")));
+        let mut create = sociable(["create", &beside.arg(), &beside.arg()]);
+        let _ = run(create.args(OPTIONS)).ok();
+        let entries = listed(&beside);
+        let kept = if name == "one" { &list } else { &only };
+        assert_eq!(entries.len(), 2, "{name}: {entries:?}");
+        assert_eq!(entries[0]["digest"], kept["digest"], "{name}");
+        assert_eq!(tag(&entries[0]), "app", "{name}");
+
+        let place = layout.copy(dir.path().join(format!("{name}, in place")));
+        let _ = run(&mut convert(&place.arg(), &place.arg(), &[])).ok();
+        let entries = listed(&place);
+        let tagged: Vec<_> = entries.iter().filter(|entry| tag(entry) == "app").collect();
+        assert_eq!(tagged.len(), 1, "{name}: {entries:?}");
+        assert_ne!(tagged[0]["digest"], list["digest"], "{name}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use sociable_oci::{Descriptor, Document, IndexUpdate, Manifest, Sink, Source, Wa
 
 use crate::convert::{Blob, Options, Report, build_indexes, others};
 use crate::error::{Error, Result};
-use crate::image::{Image, Kind};
+use crate::image::Image;
 use crate::layers::{self, Job, Prepared};
 use crate::moved::InPlace;
 use crate::prior::Prior;
@@ -39,10 +39,7 @@ pub(crate) fn create_prepared(
 ) -> Result<Report> {
     let chosen = image.choose(source, options.platforms)?;
     let not_asked_for = others(source, image, &chosen)?;
-    let roots: Vec<Descriptor> = match (&image.target, &image.kind) {
-        (Some(target), _) | (None, Kind::Single(target)) => vec![(**target).clone()],
-        (None, Kind::Multi(index)) => index.manifests.clone(),
-    };
+    let roots = image.roots();
     let Some((root, siblings)) = roots.split_first() else {
         return Err(Error::NoPlatforms);
     };

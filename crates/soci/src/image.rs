@@ -16,10 +16,12 @@ pub struct Image {
     /// What it consists of.
     pub kind: Kind,
     /// What the source names: a manifest, or an index, be it of one manifest only. There is none where `index.json` lists the
-    /// platforms itself; where only one of several is there, it is that.
+    /// platforms itself.
     pub target: Option<Box<Descriptor>>,
     /// The source's name, for messages.
     pub place: String,
+    /// Whether only one of the manifests that the source names is there.
+    partly: bool,
 }
 
 /// What an [`Image`] consists of.
@@ -101,15 +103,18 @@ impl Image {
                 count: listed,
             }),
             [only] if media_type::is_manifest(&only.media_type) => {
-                // Without the others, that is another image than the one that was named.
-                let target = target.filter(|_| listed == 1);
-                Self::single(source, only.clone(), target, place)
+                let image = Self::single(source, only.clone(), target, place)?;
+                Ok(Self {
+                    partly: listed > 1,
+                    ..image
+                })
             }
             _ => {
                 list.manifests = there;
                 Ok(Self {
                     kind: Kind::Multi(list),
                     target,
+                    partly: false,
                     place,
                 })
             }
@@ -137,9 +142,22 @@ impl Image {
             Some(platform) if !is_unknown(platform) => Ok(Self {
                 target: Some(above.unwrap_or_else(|| Box::new(only.clone()))),
                 kind: Kind::Single(Box::new(only)),
+                partly: false,
                 place,
             }),
             _ => Err(Error::NoPlatforms),
+        }
+    }
+
+    /// What has to be kept, with all below it, for the image to stay what it is. Where only one manifest of several is there,
+    /// that is kept, since the index above it could not be: a registry refuses an index of what it has not.
+    #[must_use]
+    pub fn roots(&self) -> Vec<Descriptor> {
+        match (&self.kind, &self.target) {
+            (Kind::Single(only), _) if self.partly => vec![(**only).clone()],
+            (_, Some(target)) => vec![(**target).clone()],
+            (Kind::Single(only), None) => vec![(**only).clone()],
+            (Kind::Multi(index), None) => index.manifests.clone(),
         }
     }
 

@@ -60,7 +60,10 @@ impl Registry {
     /// # Errors
     /// [`crate::Error::Image`].
     pub fn open(source: Box<dyn Source>, image: &Image, of: &PlatformImage) -> Result<Self> {
-        let root = image.target.as_deref().unwrap_or(&of.descriptor).clone();
+        let root = match &image.roots()[..] {
+            [root] => root.clone(),
+            _ => of.descriptor.clone(),
+        };
         let mut roots = vec![root.clone(), of.descriptor.clone()];
         let mut referrers = Vec::new();
         for index in found::indexes(&*source, image, of)? {

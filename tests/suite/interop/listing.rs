@@ -175,6 +175,32 @@ fn create_leaves_the_image_as_it_is_with_a_soci_index_beside_it() {
 }
 
 #[test]
+fn create_leaves_an_index_of_one_image_under_its_tag() {
+    let Some(stack) = stack::start() else {
+        return;
+    };
+    let (name, registry) = ("listing-one", stack.registry());
+    let image = make(stack, name, IMAGE);
+    let one = format!("{registry}/{name}:one");
+    let append = format!("crane index append --insecure --manifest {image} --tag {one}");
+    let _ = stack.run(&append).ok();
+    let before = list_images(stack, name);
+    let named = ("image index", Some("one"));
+    assert!(shape(&before).contains(&named), "{before:?}");
+    let url = format!("docker://{one}");
+    let mut create = sociable(["create", &url, &url, "--no-cache"]);
+    let _ = run(create.args(["--plain-http", &registry])).ok();
+    let after = list_images(stack, name);
+    let lost: Vec<_> = before.iter().filter(|old| !after.contains(old)).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    assert!(
+        shape(&after).contains(&("SOCI index v1", None)),
+        "{after:?}"
+    );
+    let _ = run(&mut sociable(["verify", &url, "--plain-http", &registry])).ok();
+}
+
+#[test]
 fn what_is_no_image_is_refused() {
     let Some(stack) = stack::start() else {
         return;
