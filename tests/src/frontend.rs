@@ -90,7 +90,7 @@ pub fn binary(name: &str) -> PathBuf {
         );
         return named;
     }
-    let target = crate::target_dir().join("x86_64-unknown-linux-musl");
+    let target = crate::target_dir().join(crate::STATIC);
     let built = ["release", "debug"].map(|profile| target.join(profile).join(name));
     let age = |path: &PathBuf| path.metadata().and_then(|m| m.modified()).ok();
     let newest = built

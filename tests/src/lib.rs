@@ -63,18 +63,23 @@ pub fn vectors() -> PathBuf {
     here().join("vectors")
 }
 
+/// The target for which static programs are built.
+pub(crate) const STATIC: &str = "x86_64-unknown-linux-musl";
+
 /// Cargo's target directory, found from the running test's own place in it.
 pub fn target_dir() -> PathBuf {
     let exe = std::env::current_exe().expect("the path of this program");
-    // TARGET/PROFILE/deps/suite-…, or TARGET/PROFILE/program
-    let profile = exe
+    // TARGET[/TRIPLE]/PROFILE/deps/suite-…, or TARGET[/TRIPLE]/PROFILE/program
+    let mut above = exe
         .ancestors()
-        .find(|p| p.join("deps").is_dir())
-        .expect("a cargo target directory");
-    profile
-        .parent()
-        .expect("a cargo target directory")
-        .to_owned()
+        .skip_while(|path| !path.join("deps").is_dir())
+        .skip(1);
+    let above_profile = above.next().expect("a cargo target directory");
+    let is_triple = above_profile
+        .file_name()
+        .is_some_and(|name| name.to_string_lossy().contains("-linux-"));
+    let target = if is_triple { above.next() } else { None };
+    target.unwrap_or(above_profile).to_owned()
 }
 
 /// How much to do: `SOCIABLE_TEST_SCALE`, 1 by default. Tests multiply their counts by it.

@@ -243,10 +243,10 @@ fn find_sociable() -> PathBuf {
     }
     let target = crate::target_dir();
     let age = |p: &Path| p.metadata().and_then(|m| m.modified()).ok();
-    let built = ["release", "debug"].map(|profile| target.join(profile).join("sociable"));
-    let newest = built
-        .into_iter()
-        .filter(|p| p.is_file())
-        .max_by_key(|p| age(p));
-    newest.expect("the suite runs the finished binary: `cargo build --release`, `cargo xtask test`, or set SOCIABLE_BIN")
+    let built = ["release", "debug"].into_iter().flat_map(|profile| {
+        let below = Path::new(profile).join("sociable");
+        [target.join(&below), target.join(crate::STATIC).join(below)]
+    });
+    let newest = built.filter(|p| p.is_file()).max_by_key(|p| age(p));
+    newest.expect("the suite runs the finished binary: `cargo xtask test` or `cargo build --release` makes it, or set SOCIABLE_BIN")
 }

@@ -17,7 +17,8 @@ fn dry_run(args: &[&str]) -> Run {
     command
         .args(args)
         .env_remove("SOCIABLE_FRONTEND")
-        .env_remove("SOCIABLE_PLAIN_HTTP");
+        .env_remove("SOCIABLE_PLAIN_HTTP")
+        .env("SOCIABLE_CA_FILE", "");
     run(&mut command)
 }
 

@@ -1,9 +1,11 @@
 //! The command line: what there is, and what several commands share.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::OsStringValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use sociable_layer::Limits;
 use sociable_oci::{Access, Platform, Transport, containerd, registry};
 use sociable_soci::cache::{self, Cache};
@@ -119,8 +121,8 @@ pub(crate) struct AccessArgs {
     #[arg(long, global = true, value_name = "HOST[:PORT]")]
     skip_tls_verify: Vec<String>,
     /// Trust the certificates in this PEM file, beside the system's (repeat for more)
-    #[arg(long, global = true, value_name = "FILE", env = "SOCIABLE_CA_FILE")]
-    ca: Vec<PathBuf>,
+    #[arg(long, global = true, value_name = "FILE", env = "SOCIABLE_CA_FILE", value_parser = OsStringValueParser::new(), value_hint = ValueHint::FilePath)]
+    ca: Vec<OsString>,
     /// Credentials for registries, in the form of docker's config.json [default: docker's and podman's own files]
     #[arg(
         long,
@@ -165,7 +167,11 @@ impl AccessArgs {
             registry::Options {
                 plain_http: self.plain_http.clone(),
                 skip_tls_verify: self.skip_tls_verify.clone(),
-                ca_files: self.ca.clone(),
+                // An empty variable says nothing.
+                ca_files: (self.ca.iter())
+                    .filter(|file| !file.is_empty())
+                    .map(PathBuf::from)
+                    .collect(),
                 authfile: self.authfile.clone(),
                 mirrors: self.mirror.clone(),
                 retries: self.retries,

@@ -338,6 +338,9 @@ mod tests {
             ("my.wasm", Place::File("my.wasm")),
             ("oci://r.example/x:1", Place::Registry("r.example/x:1")),
             ("oci:layout:1", Place::Transport("oci:layout:1")),
+            ("oci-archive:a.tar", Place::Transport("oci-archive:a.tar")),
+            ("docker://r/x:1", Place::Transport("docker://r/x:1")),
+            ("adaptive:1", Place::File("adaptive:1")),
         ] {
             assert_eq!(Place::of(reference), place, "{reference}");
         }

@@ -97,34 +97,6 @@ pub(crate) enum With {
     Nothing,
     /// `sociable`, for its own image.
     Sociable,
-    /// Everything, in the profile of the tests, and the tests themselves: see [`of_all`].
-    Tests,
-}
-
-impl With {
-    /// What cargo is told.
-    fn words(self) -> &'static [&'static str] {
-        match self {
-            Self::Nothing => &["--release", "--package", "sociable-frontend", "--bins"],
-            Self::Sociable => &[
-                "--release",
-                "--package",
-                "sociable-frontend",
-                "--package",
-                "sociable",
-                "--bins",
-            ],
-            Self::Tests => &["--workspace", "--lib", "--bins", "--examples", "--tests"],
-        }
-    }
-
-    /// The directory of the profile.
-    fn directory(self) -> &'static str {
-        match self {
-            Self::Nothing | Self::Sociable => "release",
-            Self::Tests => "debug",
-        }
-    }
 }
 
 /// One of cargo's commands, on the whole workspace, for this machine, linked statically. They share what they compile: the same
@@ -135,11 +107,20 @@ pub(crate) fn of_all(command: &str) -> Result<Command> {
     Ok(cargo)
 }
 
+/// Builds the tests, and all that they run; the directory that it is in.
+pub(crate) fn for_tests() -> Result<PathBuf> {
+    let mut cargo = sh::cargo(&["build", "--quiet", "--workspace"]);
+    cargo.args(["--lib", "--bins", "--examples", "--tests"]);
+    let target = statically(&mut cargo, Arch::host())?;
+    sh::run(&mut cargo)?;
+    Ok(sh::target().join(target).join("debug"))
+}
+
 /// What was built.
 pub(crate) struct Built {
     /// The frontend.
     pub(crate) binary: PathBuf,
-    /// Where cargo left it, with the examples of `crates/buildkit`.
+    /// Where cargo left it.
     pub(crate) directory: PathBuf,
 }
 
@@ -166,14 +147,17 @@ pub(crate) fn build(arch: Arch, with: With) -> Result<Built> {
 
 /// Compiles a static binary; the directory that it is in.
 fn compile(arch: Arch, with: With) -> Result<PathBuf> {
-    let mut cargo = sh::cargo(&["build", "--quiet"]);
-    cargo.args(with.words());
+    let mut cargo = sh::cargo(&["build", "--quiet", "--release"]);
+    cargo.args(["--package", "sociable-frontend", "--bins"]);
+    if with == With::Sociable {
+        cargo.args(["--package", "sociable"]);
+    }
     cargo
         .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
         .env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
     let target = statically(&mut cargo, arch)?;
     sh::run(&mut cargo)?;
-    Ok(sh::target().join(&target).join(with.directory()))
+    Ok(sh::target().join(target).join("release"))
 }
 
 /// Whether it compiles, C parts included; it is not linked.

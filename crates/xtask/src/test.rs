@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::frontend::{self, Arch, With};
+use crate::frontend::{self, Arch};
 use crate::{deploy, fuzz, image, plugins, sh, stack};
 
 /// Debian's names of the compressors that the suite compares, and the program each brings.
@@ -62,13 +62,17 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     lints(&mut steps);
     let mut made = Made::default();
     let built = steps.step("build", || {
-        let built = frontend::build(Arch::host(), With::Tests)?;
-        frontend::explains_itself(&built.binary)?;
+        let built = frontend::for_tests()?;
         let named = std::env::var_os("SOCIABLE_BIN").map(PathBuf::from);
-        made.sociable = Some(named.unwrap_or_else(|| built.directory.join("sociable")));
-        made.statically = Some(built.directory);
+        made.sociable = Some(named.unwrap_or_else(|| built.join("sociable")));
+        made.statically = Some(built);
         Ok(())
     });
+    if let Some(built) = &made.statically {
+        steps.step("frontend by hand", || {
+            frontend::explains_itself(&built.join("sociable-frontend"))
+        });
+    }
     made.plugins = plugins(&mut steps, &skips);
     if !fast {
         made.interpreted = interpreted_plugins(&mut steps, &skips);

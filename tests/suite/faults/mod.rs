@@ -114,6 +114,7 @@ impl Lab {
         command.env_remove("REGISTRY_AUTH_FILE");
         command.env_remove("XDG_RUNTIME_DIR");
         command.env_remove("SOCIABLE_PLAIN_HTTP");
+        command.env_remove("SOCIABLE_CA_FILE");
     }
 
     /// Begins anew: an honest proxy with an empty log, another destination.

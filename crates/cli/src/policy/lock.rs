@@ -22,9 +22,7 @@ const LIMITS: &str = "limits";
 pub(crate) fn lower(text: &str) -> Result<Bounds, String> {
     let bounds: Bounds = text.parse()?;
     if bounds == Bounds::default() {
-        return Err(
-            "no limit is named; they are fuel=MILLIONS, memory=SIZE, output=SIZE".to_owned(),
-        );
+        return Err("none is named; there are fuel=MILLIONS, memory=SIZE, output=SIZE".to_owned());
     }
     if bounds.only_lower() {
         return Ok(bounds);
