@@ -153,10 +153,10 @@ impl Image {
     /// that is kept, since the index above it could not be: a registry refuses an index of what it has not.
     #[must_use]
     pub fn roots(&self) -> Vec<Descriptor> {
-        match (&self.kind, &self.target) {
-            (Kind::Single(only), _) if self.partly => vec![(**only).clone()],
-            (_, Some(target)) => vec![(**target).clone()],
-            (Kind::Single(only), None) => vec![(**only).clone()],
+        let target = self.target.as_deref().filter(|_| !self.partly);
+        match (&self.kind, target) {
+            (Kind::Single(only), target) => vec![target.unwrap_or(only).clone()],
+            (Kind::Multi(_), Some(target)) => vec![target.clone()],
             (Kind::Multi(index), None) => index.manifests.clone(),
         }
     }
