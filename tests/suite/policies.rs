@@ -614,6 +614,25 @@ fn wkg_and_we_read_each_others_components() {
     let said = said.component.expect("interfaces");
     assert_eq!(sorted(said.exports), sorted(exports));
     assert_eq!(sorted(said.imports), sorted(imports));
+
+    if Command::new("wkg").arg("--version").output().is_err() {
+        skip("wkg itself is not installed (cargo install wkg): its library stands for it");
+        return;
+    }
+    let wkg = |arguments: &[&str]| {
+        let mut wkg = Command::new("wkg");
+        wkg.arg("oci").args(arguments).args(["--insecure", &host]);
+        let _ = run(&mut wkg).ok();
+    };
+    let by_wkg = format!("{host}/wkg:1");
+    wkg(&["push", &by_wkg, &s(&aligned)]);
+    fs::write(&pulled, "another").expect("a file");
+    let mut pull = sociable(["policy", "pull", &format!("oci://{by_wkg}"), &pulled]);
+    let _ = run(pull.args(plain)).ok();
+    assert!(fs::read(&pulled).expect("pulled") == bytes);
+    fs::write(&pulled, "another").expect("a file");
+    wkg(&["pull", &ours.to_string(), "--output", &pulled]);
+    assert!(fs::read(&pulled).expect("pulled") == bytes);
 }
 
 #[test]
