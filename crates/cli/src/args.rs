@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::OsStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use sociable_layer::Limits;
 use sociable_oci::{Access, Platform, Transport, containerd, registry};
@@ -121,7 +120,7 @@ pub(crate) struct AccessArgs {
     #[arg(long, global = true, value_name = "HOST[:PORT]")]
     skip_tls_verify: Vec<String>,
     /// Trust the certificates in this PEM file, beside the system's (repeat for more)
-    #[arg(long, global = true, value_name = "FILE", env = "SOCIABLE_CA_FILE", value_parser = OsStringValueParser::new(), value_hint = ValueHint::FilePath)]
+    #[arg(long, global = true, value_name = "FILE", env = "SOCIABLE_CA_FILE", value_hint = ValueHint::FilePath)]
     ca: Vec<OsString>,
     /// Credentials for registries, in the form of docker's config.json [default: docker's and podman's own files]
     #[arg(

@@ -242,10 +242,10 @@ impl FromStr for Shard {
 impl Shard {
     /// Whether an image falls into it. By a hash and not by the place in a list, which may have grown since others asked.
     pub(crate) fn has(self, item: &Item) -> bool {
-        let digest = Digest::sha256_of(item.source.to_string().as_bytes()).to_string();
-        let hex = digest.rsplit(':').next().and_then(|hex| hex.get(..15));
-        let number = hex.and_then(|hex| u64::from_str_radix(hex, 16).ok());
-        number.unwrap_or_default() % self.count == self.index
+        let digest = Digest::sha256_of(item.source.to_string().as_bytes());
+        let number = digest.as_bytes().iter().take(8);
+        let number = number.fold(0, |number, byte| number << 8 | u64::from(*byte));
+        number % self.count == self.index
     }
 }
 
